@@ -1,0 +1,120 @@
+"""What a trial returns.
+
+Shapes: E epochs, N examples, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cnnbench.types.plan import Trial
+
+
+@dataclass(frozen=True, slots=True)
+class MetricInfo:
+    """How a recorded value is to be read."""
+
+    name: str
+    """Name of the value in records and files, e.g. ``validation_tta_accuracy``."""
+    metric: str
+    """Key of the metric that computed it, e.g. ``accuracy``."""
+    split: str
+    """``train``, ``validation`` or ``test``."""
+    view: str
+    """``plain`` or ``tta``."""
+    dims: tuple[str, ...]
+    """Dimensions beside epoch; ``class`` and ``predicted_class`` are labelled with the class names."""
+    unit: str
+    long_name: str
+    higher_is_better: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """One epoch of a trial, as it is stored and as observers see it."""
+
+    epoch: int
+    """Counted from 0 through all phases."""
+    phase: str
+    size_px: int
+    lr: float
+    """Learning rate of the group with multiplier 1 at the last step of the epoch."""
+    train_s: float
+    """Seconds spent in training steps of this epoch; evaluation, preparation and storage excluded."""
+    train_cpu_s: float
+    """Processor seconds of the training thread in the same interval."""
+    flops: float
+    """Floating-point operations of this epoch's training steps (forward and backward)."""
+    values: Mapping[str, NDArray[np.floating[Any]]]
+    """Value by name (see `MetricInfo.name`); arrays in main memory, 0-d for scalars."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Per-example outputs of the reported epoch on one split and view."""
+
+    split: str
+    view: str
+    example_N: NDArray[np.int64]
+    """Index of each example in the dataset."""
+    label_N: NDArray[np.int64]
+    logits_NK: NDArray[np.float32]
+    """Logits; for the ``tta`` view log-probabilities of the averaged softmax."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a trial cost."""
+
+    train_s: float
+    train_cpu_s: float
+    evaluation_s: float
+    total_s: float
+    """Wall seconds from the trial's start to its end, everything included."""
+    flops: float
+    parameters: int
+    peak_memory_bytes: int
+    """Peak memory of the device; on CPUs the peak resident set of the worker process."""
+    concurrent_trials: int
+    """The most trials that ran on the same device at the same time, this one included."""
+    resumed: bool
+    """Whether the trial went on from a checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """A trial that reached its end."""
+
+    trial: Trial
+    epochs: tuple[EpochRecord, ...]
+    metrics: tuple[MetricInfo, ...]
+    class_names: tuple[str, ...]
+    predictions: tuple[Predictions, ...]
+    cost: Cost
+    environment: Mapping[str, Any]
+    """What `cnnbench.environment.comparability` says of the place where it ran."""
+    found_lr: float | None = None
+    """What the learning-rate finder chose, where the recipe asks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFailure:
+    """A trial that did not; data, not an exception."""
+
+    trial: Trial
+    error_class: str
+    """``Diverged``, ``OutOfMemory``, ``WorkerDied``, ``BadSplit``, or the name of the exception's class."""
+    message: str
+    traceback: str
+    epoch: int | None
+    """Epoch in which it happened, counted from 0; None before the first."""
+
+
+TrialOutcome = TrialResult | TrialFailure
