@@ -1,6 +1,8 @@
 """The study file: TOML in, validated values out, with the position of every error."""
 
+from cnnbench.spec.checks import component_places, patches
 from cnnbench.spec.contrast import parse_contrast
+from cnnbench.spec.load import StudyFile, load_study
 from cnnbench.spec.model import (
     AnalysisSpec,
     DesignSpec,
@@ -11,6 +13,8 @@ from cnnbench.spec.model import (
     ResponseSpec,
     StudySpec,
 )
+from cnnbench.spec.overlay import set_path
+from cnnbench.spec.problems import did_you_mean, explain
 from cnnbench.spec.recipe import Loss, LrFinder, Phase, Recipe, RecipeInput, Ref, Split
 
 __all__ = [
@@ -28,6 +32,13 @@ __all__ = [
     "Reference",
     "ResponseSpec",
     "Split",
+    "StudyFile",
     "StudySpec",
+    "component_places",
+    "did_you_mean",
+    "explain",
+    "load_study",
     "parse_contrast",
+    "patches",
+    "set_path",
 ]

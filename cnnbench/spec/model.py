@@ -67,7 +67,7 @@ class DesignSpec(Part):
     base_seed: int = Field(0, ge=0)
     pairing: Literal["shared", "independent"] = Field(
         "shared",
-        description="`shared`: replicate k has the same split and data order in every cell; it is a block of the analysis.",
+        description="`shared`: replicate k has the same split and data order in every cell, a block of the analysis.",
     )
     timing: Literal["auto", "exclusive", "shared"] = Field(
         "auto",

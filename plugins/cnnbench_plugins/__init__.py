@@ -1,1 +1,59 @@
-"""The components that come with cnnbench; they enter by the public door, like anybody's."""
+"""The components that come with cnnbench; they enter by the public door, like anybody's.
+
+One file per kind of component; `networks` and `datasets` hold what is too long for one file. Importing this package
+imports no torch: whatever needs it is imported by the methods that use it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnnbench.plugin import hookimpl
+from cnnbench_plugins.datasets import Digits, Shapes, Textures
+from cnnbench_plugins.metrics import (
+    F1,
+    Accuracy,
+    ConfusionMatrix,
+    CrossEntropy,
+    Precision,
+    Recall,
+    StandardizedAccuracy,
+)
+from cnnbench_plugins.models import ResNetSmall
+from cnnbench_plugins.optimizers import Adam, AdamW, Sgd
+from cnnbench_plugins.schedulers import Constant, Cosine, Cyclic, Sgdr, Step, Warmup
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cnnbench.plugin import Dataset, Metric, Model, Optimizer, Scheduler
+
+
+@hookimpl
+def cnnbench_models() -> Sequence[type[Model]]:
+    """Residual networks for small images, and torchvision's families."""
+    return [ResNetSmall]
+
+
+@hookimpl
+def cnnbench_datasets() -> Sequence[type[Dataset]]:
+    """Three datasets that need no download, and folders of images."""
+    return [Textures, Digits, Shapes]
+
+
+@hookimpl
+def cnnbench_optimizers() -> Sequence[type[Optimizer]]:
+    """Torch's optimizers, fused where the device supports it."""
+    return [Sgd, Adam, AdamW]
+
+
+@hookimpl
+def cnnbench_schedulers() -> Sequence[type[Scheduler]]:
+    """Learning-rate schedules as pure functions of progress."""
+    return [Constant, Step, Cosine, Warmup, Sgdr, Cyclic]
+
+
+@hookimpl
+def cnnbench_metrics() -> Sequence[type[Metric]]:
+    """Metrics of classification, and accuracy standardised by training time."""
+    return [Accuracy, CrossEntropy, Precision, Recall, F1, ConfusionMatrix, StandardizedAccuracy]

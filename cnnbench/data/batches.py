@@ -1,0 +1,131 @@
+"""Batches on the device: gathered as uint8, augmented and normalised as a whole.
+
+Shapes: B batch, N examples, C channels, H/W pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from cnnbench.plugin import Augmentation
+
+_STATISTICS_EXAMPLES = 4096
+"""Most training images that the channel statistics are taken from."""
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class Normalization:
+    """Per-channel shift and scale of images in 0 to 1."""
+
+    mean_C: torch.Tensor
+    std_C: torch.Tensor
+
+    @classmethod
+    def of(
+        cls, kind: Literal["train", "imagenet", "none"], images_NCHW: NDArray[np.uint8], train: NDArray[np.int64]
+    ) -> Normalization:
+        """Take the statistics of the training part (its first 4,096 images in their random order), or fixed ones."""
+        channels = images_NCHW.shape[1]
+        if kind == "none":
+            return cls(torch.zeros(channels), torch.ones(channels))
+        if kind == "imagenet":
+            mean = torch.tensor(_IMAGENET_MEAN if channels == 3 else (sum(_IMAGENET_MEAN) / 3,))
+            std = torch.tensor(_IMAGENET_STD if channels == 3 else (sum(_IMAGENET_STD) / 3,))
+            return cls(mean, std)
+        pixels = images_NCHW[np.sort(train[:_STATISTICS_EXAMPLES])].astype(np.float64) / 255
+        mean_C, std_C = pixels.mean(axis=(0, 2, 3)), pixels.std(axis=(0, 2, 3))
+        # A channel without any spread would be divided by zero; its images all look alike and stay at zero.
+        std_C[std_C == 0] = 1.0
+        return cls(torch.from_numpy(mean_C).float(), torch.from_numpy(std_C).float())
+
+
+class TrainingData:
+    """The images of one dataset at one size, with their labels, ready to be taken in batches."""
+
+    def __init__(
+        self,
+        images_NCHW: NDArray[np.uint8],
+        label_N: NDArray[np.int64],
+        normalization: Normalization,
+        device: torch.device,
+    ) -> None:
+        self.device = device
+        self.images_NCHW = torch.from_numpy(images_NCHW)
+        self.label_N = torch.from_numpy(label_N).to(device)
+        if device.type != "cpu" and self.images_NCHW.nbytes < _free_bytes(device) // 2:
+            self.images_NCHW = self.images_NCHW.to(device)
+        # One multiplication and one addition do both the scaling from 0..255 and the normalisation.
+        self._mean_C = normalization.mean_C.to(device).view(1, -1, 1, 1)
+        self._std_C = normalization.std_C.to(device).view(1, -1, 1, 1)
+
+    def training_batches(
+        self,
+        train: NDArray[np.int64],
+        batch_size: int,
+        seeds: tuple[int, int, int],
+        augmentations: Sequence[Augmentation],
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield (images_BCHW, label_B) of one epoch, in an order drawn for this epoch.
+
+        A last batch of a single example is left out: batch normalisation cannot train on it.
+
+        Args:
+            train: Indices of the training part.
+            batch_size: Examples in a batch.
+            seeds: Seeds of the streams ``order`` and ``augment``, and the epoch.
+            augmentations: Applied in order, each to the whole batch.
+        """
+        order_seed, augment_seed, epoch = seeds
+        order = np.random.default_rng([order_seed, epoch]).permutation(train)
+        generator = torch.Generator().manual_seed(stream_seed(augment_seed, epoch))
+        index_N = torch.from_numpy(order)
+        for start in range(0, len(order), batch_size):
+            index_B = index_N[start : start + batch_size]
+            if len(index_B) < 2 and len(order) > 1:
+                return
+            yield self.batch(index_B, augmentations, generator)
+
+    def evaluation_batches(
+        self,
+        indices: NDArray[np.int64],
+        batch_size: int,
+        augmentations: Sequence[Augmentation] = (),
+        generator: torch.Generator | None = None,
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield (images_BCHW, label_B) in the order of ``indices``."""
+        index_N = torch.from_numpy(indices)
+        for start in range(0, len(indices), batch_size):
+            yield self.batch(index_N[start : start + batch_size], augmentations, generator)
+
+    def batch(
+        self, index_B: torch.Tensor, augmentations: Sequence[Augmentation], generator: torch.Generator | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return float32 images, channels-last and normalised, and their labels, on the device."""
+        images_BCHW = self.images_NCHW[index_B.to(self.images_NCHW.device)].to(self.device, non_blocking=True)
+        images_BCHW = images_BCHW.float().div_(255)
+        for augmentation in augmentations:
+            assert generator is not None  # noqa: S101 - whoever augments brings the generator
+            images_BCHW = augmentation.apply(images_BCHW, generator)
+        images_BCHW = (images_BCHW - self._mean_C) / self._std_C
+        return images_BCHW.contiguous(memory_format=torch.channels_last), self.label_N[index_B.to(self.device)]
+
+
+def stream_seed(seed: int, epoch: int) -> int:
+    """Return the seed of a stream for one epoch; any epoch can be drawn without the ones before it."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _free_bytes(device: torch.device) -> int:
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0

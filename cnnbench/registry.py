@@ -1,0 +1,274 @@
+"""Discovery of plugins, collisions, and "did you mean"; the only user of pluggy's manager."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import pluggy
+from pydantic import ValidationError
+
+from cnnbench.errors import PluginError
+from cnnbench.plugin import (
+    KINDS,
+    PROJECT_NAME,
+    Augmentation,
+    CatalogueHooks,
+    Component,
+    Dataset,
+    Metric,
+    Model,
+    ObserverHooks,
+    Optimizer,
+    ReportSection,
+    Scheduler,
+)
+from cnnbench.spec import Ref, StudySpec, did_you_mean, explain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cnnbench.types import EpochRecord, Plan, Trial, TrialOutcome
+
+ENTRY_POINT_GROUP = "cnnbench"
+
+_C = TypeVar("_C", bound=Component)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A component class and where it comes from."""
+
+    kind: str
+    component: type[Component]
+    plugin: str
+    """Name of the entry point."""
+    distribution: str
+    """Distribution and version, e.g. ``cnnbench 0.1.0``."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenPlugin:
+    """A plugin that could not be loaded."""
+
+    plugin: str
+    distribution: str
+    error: str
+    """One line."""
+    traceback: str
+
+
+class Registry:
+    """All components that the installed plugins offer, by kind and key."""
+
+    def __init__(self) -> None:
+        self._manager = pluggy.PluginManager(PROJECT_NAME)
+        self._manager.add_hookspecs(CatalogueHooks)
+        self._manager.add_hookspecs(ObserverHooks)
+        self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
+        self._resolved: dict[tuple[str, str], Component] = {}
+        self.broken: list[BrokenPlugin] = []
+
+    @classmethod
+    def discover(cls) -> Registry:
+        """Load every plugin of this environment; one that raises is listed in `broken`, the others go on."""
+        registry = cls()
+        for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: (point.name, point.value)):
+            registry._load(point)
+        return registry
+
+    def _load(self, point: EntryPoint) -> None:
+        distribution = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown distribution"
+        try:
+            self.register(point.load(), point.name, distribution)
+        except Exception as error:  # noqa: BLE001 - whatever a plugin does wrong is its own fault, not the tool's
+            line = f"{type(error).__name__}: {error}".splitlines()[0]
+            self.broken.append(BrokenPlugin(point.name, distribution, line, traceback.format_exc()))
+
+    def register(self, plugin: object, name: str, distribution: str = "given by the caller") -> None:
+        """Add a plugin: a module or an object with hook implementations; all or nothing of it.
+
+        Raises:
+            PluginError: It offers something that is no component, or a key that is taken.
+            pluggy.PluginValidationError: A hook implementation does not fit its specification.
+        """
+        self._manager.register(plugin, name=name)
+        try:
+            self._manager.check_pending()
+            fresh = list(self._catalogue(plugin, name, distribution))
+        except BaseException:
+            self._manager.unregister(plugin)
+            raise
+        for entry in fresh:
+            self._entries[entry.kind][entry.component.key] = entry
+
+    def _catalogue(self, plugin: object, name: str, distribution: str) -> Iterable[Entry]:
+        others = [other for other in self._manager.get_plugins() if other is not plugin]
+        taken: dict[tuple[str, str], str] = {}
+        for kind, (base, hook) in KINDS.items():
+            caller = self._manager.subset_hook_caller(hook, remove_plugins=others)
+            for component in (component for offered in caller() for component in offered):
+                if not (isinstance(component, type) and issubclass(component, base)):
+                    raise PluginError(
+                        f"plugin `{name}`: {hook} returns {component!r}, which is no {base.__name__} class."
+                    )
+                key = getattr(component, "key", None)
+                if not isinstance(key, str):
+                    raise PluginError(f"plugin `{name}`: {component.__name__} has no `key`.")
+                owner = taken.get((kind, key)) or (
+                    self._entries[kind][key].plugin if key in self._entries[kind] else None
+                )
+                if owner is not None:
+                    raise PluginError(
+                        f"plugin `{name}` offers the {kind} `{key}`, which plugin `{owner}` offers already; "
+                        "rename one of them or uninstall one of the plugins."
+                    )
+                taken[kind, key] = name
+                yield Entry(kind, component, name, distribution)
+
+    def entries(self) -> list[Entry]:
+        """Return every component, sorted by kind and key."""
+        return [self._entries[kind][key] for kind in KINDS for key in sorted(self._entries[kind])]
+
+    def check(self, kind: str, table: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
+        """Return what is wrong with a component's table in a study file, by path within the table."""
+        key = str(table["use"])
+        entry = self._entries[kind].get(key)
+        if entry is None:
+            return [(("use",), self._unknown(kind, key))]
+        parameters = {name: value for name, value in table.items() if name != "use"}
+        try:
+            entry.component.model_validate(parameters)
+        except ValidationError as error:
+            return list(explain(error, entry.component))
+        return []
+
+    def _unknown(self, kind: str, key: str) -> str:
+        broken = "".join(f" The plugin `{plugin.plugin}` is broken ({plugin.error})." for plugin in self.broken)
+        return f"there is no {kind} `{key}`; {did_you_mean(key, self._entries[kind])}{broken}"
+
+    def resolve(self, kind: str, ref: Ref) -> Component:
+        """Return the component that a validated study names.
+
+        Raises:
+            PluginError: There is no such component, or its parameters do not fit (`check` gives the details).
+        """
+        cached = (kind, ref.model_dump_json())
+        if cached not in self._resolved:
+            problems = self.check(kind, ref.model_dump())
+            if problems:
+                path, message = problems[0]
+                raise PluginError(f"{kind} `{ref.use}`: {'.'.join(map(str, path))}: {message}")
+            self._resolved[cached] = self._entries[kind][ref.use].component(**ref.parameters)
+        return self._resolved[cached]
+
+    def _typed(self, kind: str, ref: Ref, base: type[_C]) -> _C:
+        component = self.resolve(kind, _without_version(ref))
+        assert isinstance(component, base)  # noqa: S101 - `register` admits nothing else
+        return component
+
+    def model(self, ref: Ref) -> Model:
+        """Return a model."""
+        return self._typed("model", ref, Model)
+
+    def dataset(self, ref: Ref) -> Dataset:
+        """Return a dataset."""
+        return self._typed("dataset", ref, Dataset)
+
+    def augmentation(self, ref: Ref) -> Augmentation:
+        """Return an augmentation."""
+        return self._typed("augmentation", ref, Augmentation)
+
+    def optimizer(self, ref: Ref) -> Optimizer:
+        """Return an optimizer."""
+        return self._typed("optimizer", ref, Optimizer)
+
+    def scheduler(self, ref: Ref) -> Scheduler:
+        """Return a learning-rate schedule."""
+        return self._typed("scheduler", ref, Scheduler)
+
+    def metric(self, ref: Ref) -> Metric:
+        """Return a metric."""
+        return self._typed("metric", ref, Metric)
+
+    def report_sections(self) -> list[ReportSection]:
+        """Return every report section with its default parameters."""
+        sections = self._entries["report section"]
+        return [cast("ReportSection", sections[key].component()) for key in sorted(sections)]
+
+    def observers(self, *extra: object) -> HookObservers:
+        """Return the observers of all plugins, and ``extra`` ones for this study only."""
+        for position, observer in enumerate(extra):
+            self._manager.register(observer, name=f"observer-{id(observer)}-{position}")
+        return HookObservers(self._manager)
+
+    def json_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of study files, with the parameters of all installed components, for editors."""
+        schema = StudySpec.model_json_schema()
+        definitions = schema["$defs"]
+        for kind in KINDS:
+            variants = []
+            for key, entry in sorted(self._entries[kind].items()):
+                variant = entry.component.model_json_schema()
+                definitions.update(variant.pop("$defs", {}))
+                variant["properties"] = {"use": {"const": key}, **variant.get("properties", {})}
+                variant["required"] = ["use", *variant.get("required", [])]
+                variants.append(variant)
+            definitions[f"Component_{kind.replace(' ', '_')}"] = {
+                "anyOf": [{"enum": sorted(self._entries[kind])}, *variants],
+            }
+        recipe = definitions["RecipeInput"]["properties"]
+        for field in ("model", "dataset", "optimizer"):
+            recipe[field] = {"$ref": f"#/$defs/Component_{field}"}
+        for field, kind in (("augmentation", "augmentation"), ("metrics", "metric")):
+            recipe[field]["items"] = {"$ref": f"#/$defs/Component_{kind}"}
+        definitions["Phase"]["properties"]["schedule"] = {"$ref": "#/$defs/Component_scheduler"}
+        schema["properties"]["profiles"] = {"type": "object", "additionalProperties": {"type": "object"}}
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _without_version(ref: Ref) -> Ref:
+    """A resolved recipe names the version that it was resolved with; the component itself knows its own."""
+    return Ref(use=ref.use, **{key: value for key, value in ref.parameters.items() if key != "version"})
+
+
+class HookObservers:
+    """Tells every observer; one that raises is reported once and called no more."""
+
+    def __init__(self, manager: pluggy.PluginManager) -> None:
+        self._manager = manager
+        self._disabled: list[object] = []
+
+    def study_started(self, plan: Plan, num_finished: int, estimate_s: float | None) -> None:
+        """See `ObserverHooks.cnnbench_study_started`."""
+        self._tell("cnnbench_study_started", plan=plan, num_finished=num_finished, estimate_s=estimate_s)
+
+    def trial_started(self, trial: Trial, device: str, resumed_epoch: int) -> None:
+        """See `ObserverHooks.cnnbench_trial_started`."""
+        self._tell("cnnbench_trial_started", trial=trial, device=device, resumed_epoch=resumed_epoch)
+
+    def epoch_finished(self, trial: Trial, record: EpochRecord) -> None:
+        """See `ObserverHooks.cnnbench_epoch_finished`."""
+        self._tell("cnnbench_epoch_finished", trial=trial, record=record)
+
+    def trial_finished(self, trial: Trial, outcome: TrialOutcome) -> None:
+        """See `ObserverHooks.cnnbench_trial_finished`."""
+        self._tell("cnnbench_trial_finished", trial=trial, outcome=outcome)
+
+    def study_finished(self, plan: Plan, num_finished: int, num_failed: int) -> None:
+        """See `ObserverHooks.cnnbench_study_finished`."""
+        self._tell("cnnbench_study_finished", plan=plan, num_finished=num_finished, num_failed=num_failed)
+
+    def _tell(self, hook: str, **values: object) -> None:
+        for implementation in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
+            if implementation.plugin in self._disabled:
+                continue
+            try:
+                implementation.function(*(values[name] for name in implementation.argnames))
+            except Exception:  # noqa: BLE001 - an observer's fault is not the study's
+                self._disabled.append(implementation.plugin)
+                _log.exception("the observer `%s` raised in %s and is called no more", implementation.plugin_name, hook)

@@ -1,0 +1,100 @@
+"""Which factor goes where in a figure: on the x axis, into colour, into panels.
+
+The choice depends on the design alone, so that the figures of all responses read alike, and a factor keeps its colours
+throughout the report.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cnnbench.report import format as fmt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cnnbench.types import Factor, Level
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The part that each factor plays in the figures of a study."""
+
+    x: Factor | None
+    colour: Factor | None
+    column: Factor | None
+    row: Factor | None
+    held: Mapping[str, Level]
+    """Factors for which no place is left, with the level that is drawn."""
+
+    def shows(self, levels: Mapping[str, Level]) -> bool:
+        """Whether a cell is drawn."""
+        return all(levels.get(name, level) == level for name, level in self.held.items())
+
+    @property
+    def panels(self) -> tuple[Factor, ...]:
+        """The factors that make panels: rows first."""
+        return tuple(factor for factor in (self.row, self.column) if factor is not None)
+
+    def held_sentence(self) -> str:
+        """What is left out, in words; empty where nothing is."""
+        if not self.held:
+            return ""
+        return f" Only the cells with {fmt.cell(self.held)} are drawn; the tables hold all of them."
+
+
+def arrange(factors: Sequence[Factor], of_interest: str | None = None) -> Layout:
+    """Choose a part for every factor.
+
+    An ordered factor goes on the x axis, the factor that the study asks about (``of_interest``; otherwise the last)
+    into colour, the others into panels in the study's order. Factors with one level need no place.
+    """
+    left = [factor for factor in factors if len(factor.levels) > 1]
+    if len(left) <= 1:
+        return Layout(next(iter(left), None), None, None, None, {})
+    candidates = [factor for factor in left if factor.order] or left
+    others = [factor for factor in candidates if factor.name != of_interest] or candidates
+    x = others[-1] if others[-1].order else others[0]
+    left.remove(x)
+    colour = next((factor for factor in left if factor.name == of_interest), left[-1])
+    left.remove(colour)
+    column = left.pop(0) if len(left) == 1 else left.pop(1) if left else None
+    row = left.pop(0) if left else None
+    return Layout(x, colour, column, row, {factor.name: factor.levels[0] for factor in left})
+
+
+def positions(factor: Factor | None) -> dict[Level, float]:
+    """Where each level stands on an axis of about unit steps: at its logarithm, at its value, or one after another."""
+    if factor is None:
+        return {}
+    raw = [_position(factor, index) for index in range(len(factor.levels))]
+    if len(raw) < 2:
+        return dict.fromkeys(factor.levels, 0.0)
+    # Ordered levels keep their proportions; the closest two are one step apart, so that dodged points do not mix.
+    ordered = sorted(raw)
+    step = min((b - a for a, b in zip(ordered, ordered[1:], strict=False) if b > a), default=1.0)
+    return {level: (value - ordered[0]) / step for level, value in zip(factor.levels, raw, strict=True)}
+
+
+def _position(factor: Factor, index: int) -> float:
+    level = factor.levels[index]
+    if factor.order is None or isinstance(level, str):
+        return float(index)
+    return math.log2(level) if factor.order == "log2" and level > 0 else float(level)
+
+
+def label_expression(ticks: Mapping[str, float]) -> str:
+    """A Vega expression that writes a label at each tick of an axis; ``ticks`` maps label to position."""
+    table = {f"{value:.4f}": label for label, value in ticks.items()}
+    return f"({json.dumps(table)})[format(datum.value, '.4f')]"
+
+
+def step_sentence(factor: Factor | None) -> str:
+    """How an ordered factor's axis is scaled; empty for others."""
+    if factor is None or factor.order is None:
+        return ""
+    scale = "logarithmic" if factor.order == "log2" else "linear"
+    return f" The axis of {fmt.name(factor.name)} is {scale}."

@@ -1,0 +1,9 @@
+"""Trials in, findings out: the analysis of a study.
+
+``docs/statistics.md`` says which analysis is used when, with sources. This room is the only importer of statsmodels.
+"""
+
+from cnnbench.stats.engine import analyse
+from cnnbench.stats.interface import AnalysisInput
+
+__all__ = ["AnalysisInput", "analyse"]

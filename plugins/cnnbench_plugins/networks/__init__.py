@@ -1,0 +1,1 @@
+"""Torch modules behind the components of `cnnbench_plugins.models`."""
