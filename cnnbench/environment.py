@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import json
 import os
 import platform
 import subprocess
 import sys
 from importlib.metadata import distributions, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cnnbench.errors import SetupError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _TOP_PAD_BYTES = 64 * 2**20
@@ -116,11 +112,6 @@ def comparability(device: str, precision: str) -> dict[str, Any]:
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
     return facts
-
-
-def environment_key(facts: Mapping[str, Any]) -> str:
-    """Return a short name that is equal for comparable environments."""
-    return hashlib.sha256(json.dumps(dict(facts), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def describe(folder: Path) -> dict[str, Any]:

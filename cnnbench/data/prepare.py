@@ -180,8 +180,8 @@ def _check_image(dataset: Dataset, image_CHW: NDArray[np.uint8], position: int, 
     fits = image_CHW.ndim == 3 and image_CHW.dtype == np.uint8 and image_CHW.shape[0] in allowed
     if not fits or 0 in image_CHW.shape:
         raise DataError(
-            f"dataset `{dataset.key}`: image {position} is {image_CHW.dtype} of shape {image_CHW.shape}; images must be "
-            f"uint8 of shape (channels, height, width) with {' or '.join(map(str, allowed))} channels."
+            f"dataset `{dataset.key}`: image {position} is {image_CHW.dtype} of shape {image_CHW.shape}; images must "
+            f"be uint8 of shape (channels, height, width) with {' or '.join(map(str, allowed))} channels."
         )
 
 

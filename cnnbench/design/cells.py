@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
@@ -28,7 +28,7 @@ class DatasetNeed:
 
     dataset: Dataset
     sizes_px: tuple[int, ...]
-    resize: str
+    resize: Literal["crop", "squash"]
 
 
 def factors_of(spec: StudySpec) -> tuple[Factor, ...]:
@@ -124,7 +124,7 @@ def _resolved(raw: dict[str, Any], registry: Registry) -> dict[str, Any]:
 
 def dataset_needs(spec: StudySpec, registry: Registry) -> list[DatasetNeed]:
     """Return every dataset that a cell of the study uses, with all sizes at which it is used."""
-    needs: dict[tuple[Dataset, str], set[int]] = {}
+    needs: dict[tuple[Dataset, Literal["crop", "squash"]], set[int]] = {}
     base = spec.trial.model_dump(mode="json")
     by_level = {name: dict(patches(factor)) for name, factor in spec.factors.items()}
     cells, _ = planned_cells(spec)

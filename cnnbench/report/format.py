@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from cnnbench.types import Interval, Level
 
-ABSENT = "–"
+ABSENT = "\N{EN DASH}"
 """Printed where there is no number."""
 
 MINUS = "\N{MINUS SIGN}"
@@ -25,10 +25,12 @@ def number(value: float | None, decimals: int | None = None) -> str:
         return ABSENT
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if math.isinf(value):
-        return f"{MINUS}∞" if value < 0 else "∞"
-    if isinstance(value, int):
-        return f"{value:,}".replace("-", MINUS)
+    if isinstance(value, int) or math.isinf(value):
+        return f"{value:,}".replace("-", MINUS).replace("inf", "∞")
+    return _real(value, decimals)
+
+
+def _real(value: float, decimals: int | None) -> str:
     if decimals is None:
         decimals = 3 - math.floor(math.log10(abs(value))) if value else 0
         if not -12 <= decimals <= 8:
@@ -44,7 +46,7 @@ def number(value: float | None, decimals: int | None = None) -> str:
 
 def _scientific(value: float) -> str:
     mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}".replace("-", MINUS)
+    return f"{mantissa} \N{MULTIPLICATION SIGN} 10{str(int(exponent)).translate(_SUPERSCRIPTS)}".replace("-", MINUS)
 
 
 def decimals_for(half_widths: Iterable[float | None]) -> int | None:

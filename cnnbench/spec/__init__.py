@@ -2,6 +2,7 @@
 
 from cnnbench.spec.checks import component_places, patches
 from cnnbench.spec.contrast import parse_contrast
+from cnnbench.spec.declare import analysis_hash
 from cnnbench.spec.load import StudyFile, load_study
 from cnnbench.spec.model import (
     AnalysisSpec,
@@ -34,6 +35,7 @@ __all__ = [
     "Split",
     "StudyFile",
     "StudySpec",
+    "analysis_hash",
     "component_places",
     "did_you_mean",
     "explain",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cnnbench.types import Level
 
-ROUNDING = 1e-12
+ROUNDING = 1e-14
 """A spread below this part of the largest response is taken for rounding error, not for noise."""
 
 
@@ -90,7 +90,8 @@ class CellData:
         """Index of the level of one factor in every cell."""
         if not self.shape:
             return np.zeros(1, dtype=np.int64)
-        return np.indices(self.shape).reshape(len(self.shape), -1)[position].astype(np.int64)
+        index_M: NDArray[np.int64] = np.indices(self.shape).reshape(len(self.shape), -1)[position]
+        return index_M
 
     def cell_name(self, index: int) -> str:
         """A cell as it is printed, e.g. ``depth 18, size 64``."""
@@ -101,7 +102,7 @@ class CellData:
 
     def complete_rows(self, needed_M: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which replicates have a trial in every needed cell, shape K."""
-        return np.isfinite(self.y_KM[:, needed_M]).all(axis=1)
+        return np.asarray(np.isfinite(self.y_KM[:, needed_M]).all(axis=1))
 
 
 def cell_data(
@@ -111,8 +112,12 @@ def cell_data(
     y_N: NDArray[np.float64],
     *,
     paired: bool,
+    transformed: bool = False,
 ) -> CellData:
-    """Build the table; ``cell_N`` indexes the grid of ``factors``, whose levels without trials are dropped."""
+    """Build the table; ``cell_N`` indexes the grid of ``factors``, whose levels without trials are dropped.
+
+    ``transformed`` says that the values are logarithms, whose rounding error is about that of 1 however small they are.
+    """
     shape = tuple(len(factor.levels) for factor in factors)
     index_FN = np.array(np.unravel_index(cell_N, shape)) if shape else np.empty((0, len(y_N)), dtype=np.int64)
     kept: list[Factor] = []
@@ -128,7 +133,7 @@ def cell_data(
     n_M = np.isfinite(y_KM).sum(axis=0)
     mean_M = np.where(n_M > 0, np.nansum(y_KM, axis=0) / np.maximum(n_M, 1), np.nan)
     var_M = np.where(n_M > 1, np.nansum((y_KM - mean_M) ** 2, axis=0) / np.maximum(n_M - 1, 1), np.nan)
-    tiny = ROUNDING * float(np.abs(y_N).max())
+    tiny = ROUNDING * max(float(np.abs(y_N).max()), 1.0 if transformed else 0.0)
     return CellData(tuple(kept), y_KM, offset, labels, paired, tiny, n_M, mean_M, var_M)
 
 

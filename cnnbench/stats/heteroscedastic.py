@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import f as f_distribution
+
+from cnnbench.stats.models import kronecker
 
 if TYPE_CHECKING:
     from cnnbench.stats.cells import CellData
@@ -34,7 +35,7 @@ def ats(data: CellData, term: Term) -> AtsTest:
     blocks = [np.full((k, k), 1 / k) for k in data.shape]
     for position in term:
         blocks[position] = np.eye(data.shape[position]) - blocks[position]
-    projection = reduce(np.kron, blocks, np.ones((1, 1)))
+    projection = kronecker(blocks)
     variance_M = data.var_M / data.n_M
     weighted_M = np.diag(projection) * variance_M
     trace = float(weighted_M.sum())
@@ -51,7 +52,11 @@ def ats_obstacle(data: CellData) -> str:
         return "the grid has cells without trials"
     single = [i for i in range(len(data.n_M)) if data.n_M[i] < 2]
     if single:
-        return f"{_named(data, single)} has only one trial" if len(single) == 1 else f"{_named(data, single)} have one trial"
+        return (
+            f"{_named(data, single)} has only one trial"
+            if len(single) == 1
+            else f"{_named(data, single)} have one trial"
+        )
     constant = [i for i in range(len(data.n_M)) if data.var_M[i] <= data.tiny**2]
     if constant:
         return f"the trials do not differ at all in {_named(data, constant)}"

@@ -9,9 +9,8 @@ Shapes: M cells of the grid, P columns of a model.
 
 from __future__ import annotations
 
-from functools import reduce
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from statsmodels.regression.linear_model import WLS
@@ -45,8 +44,15 @@ def term_name(factors: Sequence[Factor], term: Term) -> str:
 
 def term_columns(shape: tuple[int, ...], term: Term) -> NDArray[np.float64]:
     """Return the sum-coded columns of a term in every cell of the grid, shape (M, df)."""
-    blocks = [sum_coding(size) if i in term else np.ones((size, 1)) for i, size in enumerate(shape)]
-    return reduce(np.kron, blocks, np.ones((1, 1)))
+    return kronecker([sum_coding(size) if i in term else np.ones((size, 1)) for i, size in enumerate(shape)])
+
+
+def kronecker(blocks: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the Kronecker product of all blocks, the last one varying fastest."""
+    product: NDArray[Any] = np.ones((1, 1))
+    for block in blocks:
+        product = np.kron(product, block)
+    return product
 
 
 def design(data: CellData, included: Iterable[Term]) -> NDArray[np.float64]:
@@ -72,8 +78,14 @@ def lack_of_fit(data: CellData, columns_MP: NDArray[np.float64]) -> float:
     Weighted least squares of the cell means, weights n: RSS(model) = lack of fit + sum of squares within cells.
     """
     seen_M = data.seen_M
-    fit = WLS(data.mean_M[seen_M], columns_MP, weights=data.n_M[seen_M].astype(float)).fit()
+    fit = WLS(data.mean_M[seen_M], orthonormal(columns_MP), weights=data.n_M[seen_M].astype(float)).fit()
     return float(fit.ssr)
+
+
+def orthonormal(columns_MP: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return an orthonormal basis of the space that the columns span."""
+    left, singular, _ = np.linalg.svd(columns_MP, full_matrices=False)
+    return left[:, singular > 1e-9 * max(1.0, float(np.abs(columns_MP).max()))]
 
 
 def term_basis(data: CellData, term: Term) -> NDArray[np.float64]:
@@ -84,9 +96,7 @@ def term_basis(data: CellData, term: Term) -> NDArray[np.float64]:
     """
     base = design(data, base_of(term, terms(data.active)))
     own = term_columns(data.shape, term)[data.seen_M]
-    residual = own - base @ np.linalg.lstsq(base, own, rcond=None)[0]
-    left, singular, _ = np.linalg.svd(residual, full_matrices=False)
-    return left[:, singular > 1e-9 * max(1.0, float(np.abs(own).max()))]
+    return orthonormal(own - base @ np.linalg.lstsq(base, own, rcond=None)[0])
 
 
 def connected(data: CellData) -> bool:
@@ -97,4 +107,4 @@ def connected(data: CellData) -> bool:
     Data, section 5.3).
     """
     additive = design(data, [(position,) for position in data.active])
-    return rank(additive) == additive.shape[1]
+    return rank(additive) == int(additive.shape[1])

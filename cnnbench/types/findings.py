@@ -102,7 +102,8 @@ class Effect:
     ratio_interval: Interval | None = None
     robust_p: float | None = None
     robust_method: str = ""
-    """The second, assumption-poorer analysis (exact sign-flip, Welch), beside the classical one."""
+    """The second analysis, beside the one that decides: exact sign-flip (paired), pooled variance or classical F
+    (independent). A conclusion is robust only if both agree."""
     equivalence_p: float | None = None
     """Larger of the two one-sided p values against +-margin."""
     verdict: Verdict | None = None

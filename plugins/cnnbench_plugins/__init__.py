@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnnbench.plugin import hookimpl
-from cnnbench_plugins.datasets import Digits, Shapes, Textures
+from cnnbench_plugins.augmentations import Distort, Flip, Rotate, Shift, Zoom
+from cnnbench_plugins.datasets import Digits, ImageFolder, Shapes, Textures
 from cnnbench_plugins.metrics import (
     F1,
     Accuracy,
@@ -19,26 +20,32 @@ from cnnbench_plugins.metrics import (
     Recall,
     StandardizedAccuracy,
 )
-from cnnbench_plugins.models import ResNetSmall
+from cnnbench_plugins.models import BlockCnn, ResNetSmall, Torchvision
 from cnnbench_plugins.optimizers import Adam, AdamW, Sgd
 from cnnbench_plugins.schedulers import Constant, Cosine, Cyclic, Sgdr, Step, Warmup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cnnbench.plugin import Dataset, Metric, Model, Optimizer, Scheduler
+    from cnnbench.plugin import Augmentation, Dataset, Metric, Model, Optimizer, Scheduler
 
 
 @hookimpl
 def cnnbench_models() -> Sequence[type[Model]]:
-    """Residual networks for small images, and torchvision's families."""
-    return [ResNetSmall]
+    """Plain and residual networks for small images, and torchvision's families."""
+    return [BlockCnn, ResNetSmall, Torchvision]
 
 
 @hookimpl
 def cnnbench_datasets() -> Sequence[type[Dataset]]:
     """Three datasets that need no download, and folders of images."""
-    return [Textures, Digits, Shapes]
+    return [Textures, Digits, Shapes, ImageFolder]
+
+
+@hookimpl
+def cnnbench_augmentations() -> Sequence[type[Augmentation]]:
+    """Geometric transformations that keep the class."""
+    return [Flip, Zoom, Rotate, Shift, Distort]
 
 
 @hookimpl

@@ -1,7 +1,7 @@
 """Metrics of classification, and accuracy standardised by training time.
 
-``accuracy`` and ``loss`` are plain torch: they are computed after every epoch of every trial, and importing torchmetrics
-costs more than many small trials do.
+``accuracy`` and ``loss`` are plain torch: they are computed after every epoch of every trial, and importing
+torchmetrics costs more than many small trials do.
 """
 
 from __future__ import annotations
@@ -121,9 +121,7 @@ class ConfusionMatrix(Metric):
         """Return K x K counts."""
         from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-        counts_KK: torch.Tensor = multiclass_confusion_matrix(
-            batch.logits_NK, batch.label_N, batch.logits_NK.shape[1]
-        )
+        counts_KK: torch.Tensor = multiclass_confusion_matrix(batch.logits_NK, batch.label_N, batch.logits_NK.shape[1])
         return counts_KK.double()
 
 

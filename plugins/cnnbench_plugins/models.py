@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from cnnbench.plugin import Model
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-__all__ = ["ResNetSmall"]
+__all__ = ["BlockCnn", "ResNetSmall", "Torchvision"]
 
 
 class ResNetSmall(Model):
@@ -28,7 +28,7 @@ class ResNetSmall(Model):
     width: int = Field(16, ge=1, description="Channels of the first stage; 16 in the paper.")
     shortcut: Literal["identity", "projection"] = Field(
         "identity",
-        description="Where the shape changes: subsample and pad with zeros (the paper's option A), or 1 x 1 convolution (B).",
+        description="Where the shape changes: subsample and pad with zeros (option A), or 1 x 1 convolution (B).",
     )
     stem_stride: Literal[1, 2] = Field(1, description="2 quarters the cost; meant for images of 48 px and more.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the head.")
@@ -58,6 +58,133 @@ class ResNetSmall(Model):
             dropout=self.dropout,
         )
 
-    def layer_groups(self, network: nn.Module) -> Mapping[str, Sequence[str]]:  # noqa: ARG002  # the same for all depths
+    def layer_groups(self, network: nn.Module) -> Mapping[str, Sequence[str]]:  # noqa: ARG002 - the same for all depths
         """Return ``early`` (stem and first stage), ``middle`` (second and third stage) and ``head``."""
         return {"early": ["stem", "stage1"], "middle": ["stage2", "stage3"], "head": ["head"]}
+
+
+class BlockCnn(Model):
+    """Blocks of convolution, batch normalisation, pooling and dropout, then two dense layers (Hudson, Methods).
+
+    Convolutions are not padded and pooling halves the image, so a stack of blocks needs a least image size; a larger
+    ``kernel_growth`` makes it large. The dense layers bind the network to one image size.
+    """
+
+    key = "block-cnn"
+    blocks: int = Field(2, ge=1, description="Number of blocks.")
+    width: int = Field(16, ge=1, description="Channels of the first block.")
+    width_growth: float = Field(1.0, ge=1, description="Channels of each block, relative to the one before it.")
+    kernel_px: int = Field(3, ge=1, description="Side of the first block's convolution.")
+    kernel_growth: int = Field(0, ge=0, description="Pixels by which each block's convolution is larger than the last.")
+    hidden: int = Field(64, ge=1, description="Units of the dense layer before the head.")
+    dropout: float = Field(0.25, ge=0, lt=1, description="Dropout at the end of each block.")
+
+    def build(self, shape_CHW: tuple[int, int, int], num_classes: int) -> nn.Module:
+        """Return the network.
+
+        Raises:
+            ValueError: The image is used up before the last block.
+        """
+        from cnnbench_plugins.networks.blocks import BlockNetwork
+
+        return BlockNetwork(
+            shape_CHW,
+            num_classes,
+            widths=[round(self.width * self.width_growth**block) for block in range(self.blocks)],
+            kernels_px=[self.kernel_px + self.kernel_growth * block for block in range(self.blocks)],
+            hidden=self.hidden,
+            dropout=self.dropout,
+        )
+
+    def layer_groups(self, network: nn.Module) -> Mapping[str, Sequence[str]]:  # noqa: ARG002 - the same for all depths
+        """Return ``body`` (the blocks and the dense layer) and ``head``."""
+        return {"body": ["blocks", "dense"], "head": ["head"]}
+
+
+TorchvisionName = Literal[
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "vgg11",
+    "vgg11_bn",
+    "vgg13",
+    "vgg13_bn",
+    "vgg16",
+    "vgg16_bn",
+    "vgg19",
+    "vgg19_bn",
+]
+_WEIGHTS = ("none", "default", "IMAGENET1K_V1", "IMAGENET1K_V2")
+_WITH_V2 = frozenset({"resnet50", "resnet101", "resnet152"})
+_WEIGHTS_SUFFIXES = (".pth", ".pt")
+
+
+class Torchvision(Model):
+    """ResNet (He et al. 2015, arXiv:1512.03385) or VGG (Simonyan & Zisserman 2014, arXiv:1409.1556) of torchvision.
+
+    The last layer is replaced by dropout and a linear head for the study's classes. Images of one channel are given to
+    all three input channels. VGG needs images of at least 32 px.
+    """
+
+    key = "torchvision"
+    name: TorchvisionName = Field("resnet18", description="Architecture, as torchvision calls it.")
+    weights: str = Field(
+        "none",
+        description="`none`, `default` (torchvision's best, which may change with its version), `IMAGENET1K_V1`, "
+        "`IMAGENET1K_V2`, or a file of weights (.pth); a file may be named with `~` and `${VARIABLE}`.",
+    )
+    dropout: float | None = Field(
+        None, ge=0, lt=1, description="Dropout before the head, in VGG also below it; default: 0.5 in VGG, else none."
+    )
+    classifier: Literal["own", "linear"] = Field(
+        "own",
+        description="`linear`: global average pooling and one linear layer in place of VGG's three; ResNet has it so.",
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_are_known(cls, weights: str) -> str:
+        if weights not in _WEIGHTS and not weights.endswith(_WEIGHTS_SUFFIXES):
+            raise ValueError(
+                f"there are no weights `{weights}`; use {', '.join(f'`{known}`' for known in _WEIGHTS)} "
+                f"or a file that ends in {' or '.join(_WEIGHTS_SUFFIXES)}."
+            )
+        return weights
+
+    @model_validator(mode="after")
+    def _weights_exist(self) -> Self:
+        if self.weights == "IMAGENET1K_V2" and self.name not in _WITH_V2:
+            raise ValueError(f"torchvision has no weights `IMAGENET1K_V2` for {self.name}; use `IMAGENET1K_V1`.")
+        return self
+
+    def build(self, shape_CHW: tuple[int, int, int], num_classes: int) -> nn.Module:  # noqa: ARG002 - any size will do
+        """Return the network; on the meta device without its weights."""
+        from cnnbench_plugins.networks.pretrained import build_pretrained
+
+        return build_pretrained(
+            self.name,
+            self.weights,
+            num_classes,
+            dropout=self.dropout,
+            linear_classifier=self.classifier == "linear",
+        )
+
+    def layer_groups(self, network: nn.Module) -> Mapping[str, Sequence[str]]:
+        """Return ``early`` (geometric features), ``middle`` (composed features) and ``head`` (new).
+
+        ResNet is cut after its second of four stages, as fast.ai's course did, from which Wanger & Frohn took the
+        method; VGG after its third of five pooling layers.
+        """
+        body = network.get_submodule("net")
+        if self.name.startswith("resnet"):
+            early = ["net.conv1", "net.bn1", "net.layer1", "net.layer2"]
+            return {"early": early, "middle": ["net.layer3", "net.layer4"], "head": ["head"]}
+        layers = list(body.get_submodule("features").children())
+        pools = [position for position, layer in enumerate(layers) if type(layer).__name__ == "MaxPool2d"]
+        return {
+            "early": [f"net.features.{position}" for position in range(pools[2])],
+            "middle": [*(f"net.features.{position}" for position in range(pools[2], len(layers))), "net.classifier"],
+            "head": ["head"],
+        }

@@ -23,7 +23,7 @@ class Constant(Scheduler):
 
     key = "constant"
 
-    def multiplier(self, progress: Progress) -> float:  # noqa: ARG002  # the contract passes it to every schedule
+    def multiplier(self, progress: Progress) -> float:  # noqa: ARG002 - the contract passes it to every schedule
         """Return 1."""
         return 1.0
 
@@ -89,8 +89,8 @@ class Sgdr(Scheduler):
 class Cyclic(Scheduler):
     """Triangular cyclical learning rate (Smith 2015, arXiv:1506.01186, section 3).
 
-    The optimizer's rate is the paper's ``max_lr``; `base` times it is the paper's ``base_lr``. The paper's ``stepsize``,
-    half a cycle, is ``cycle_epochs / 2``.
+    The optimizer's rate is the paper's ``max_lr``; `base` times it is the paper's ``base_lr``. The paper's
+    ``stepsize``, half a cycle, is ``cycle_epochs / 2``.
     """
 
     key = "cyclic"

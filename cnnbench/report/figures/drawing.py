@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import vl_convert
 
+from cnnbench.report.export import plain
 from cnnbench.report.figures import theme
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_ARIA = re.compile(r' (?:role|aria-[a-z]+|class)="[^"]*"')
+_TAG = re.compile(r"<\w[^<>]*>")
+_NOISE = re.compile(r' (?:role|aria-[a-z]+|class|version)="[^"]*"')
 _GEOMETRY = re.compile(r' (?:d|transform|x|x1|x2|y|y1|y2|width|height)="[^"]*"')
 _LONG_DECIMAL = re.compile(r"(\.\d{2})\d+")
-_ID = re.compile(r'\bid="([^"]+)"')
+_FONT = re.compile(r' font-family="[^"]*"')
+_ID = re.compile(r' id="([^"]+)"')
 _ID_USE = re.compile(r"url\(['\"]?#([^)'\"]+)['\"]?\)")
-_REMOTE = re.compile(r"""(?:href|src)=["'](?!\#|data:)|url\(['"]?(?!\#)""", re.IGNORECASE)
+_REMOTE = re.compile(r"""<\w[^<>]*\s(?:xlink:)?(?:href|src)=["'](?!\#|data:)""", re.IGNORECASE)
 _PDF_RESOURCES = re.compile(rb"(?:^ *\/\w+ \d+ 0 R\n)+", re.MULTILINE)
 
 
@@ -56,7 +59,7 @@ def draw(key: str, spec: Mapping[str, Any], *, caption: str, alt: str) -> Drawin
     Raises:
         ValueError: It is not valid Vega-Lite, or it would load something from elsewhere.
     """
-    configured = theme.configured({name: value for name, value in spec.items() if name != "$schema"})
+    configured = plain(theme.configured({name: value for name, value in spec.items() if name != "$schema"}))
     svg: str = vl_convert.vegalite_to_svg(configured, allowed_base_urls=[])
     if _REMOTE.search(svg):
         raise ValueError("it refers to something outside the report; a report must be readable offline.")
@@ -65,15 +68,19 @@ def draw(key: str, spec: Mapping[str, Any], *, caption: str, alt: str) -> Drawin
 
 def _tidy(svg: str, key: str) -> str:
     """The picture without what the page says itself, at a hundredth of a pixel, with ids of its own."""
-    svg = _ARIA.sub("", svg)
-    svg = _GEOMETRY.sub(lambda match: _LONG_DECIMAL.sub(r"\1", match[0]), svg)
-    svg = _ID.sub(rf'id="{key}-\1"', svg)
-    svg = _ID_USE.sub(rf"url(#{key}-\1)", svg)
-    return svg.replace(' version="1.1"', "", 1)
+
+    def tidy_tag(match: re.Match[str]) -> str:
+        tag = _NOISE.sub("", match[0])
+        tag = _FONT.sub("", tag)
+        tag = _GEOMETRY.sub(lambda geometry: _LONG_DECIMAL.sub(r"\1", geometry[0]), tag)
+        return _ID_USE.sub(rf"url(#{key}-\1)", _ID.sub(rf' id="{key}-\1"', tag))
+
+    fonts = theme.FONTS.replace('"', "'")
+    return _TAG.sub(tidy_tag, svg).replace("<svg ", f'<svg font-family="{fonts}" ', 1)
 
 
 @cache
 def interactive_bundle() -> str:
     """The JavaScript that makes figures interactive: Vega, Vega-Lite and Vega-Embed, whole, for use offline."""
-    bundle: str = vl_convert.javascript_bundle()
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return bundle

@@ -6,10 +6,13 @@ throughout the report.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
 
 from cnnbench.report import format as fmt
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cnnbench.types import Factor, Level
+
+AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,40 @@ def arrange(factors: Sequence[Factor], of_interest: str | None = None) -> Layout
     return Layout(x, colour, column, row, {factor.name: factor.levels[0] for factor in left})
 
 
+def panel_width(layout: Layout, alone: int) -> int:
+    """The width of each panel in px, so that all of them fit on the page; ``alone`` where there is only one column."""
+    if layout.column is None:
+        return alone
+    columns = len(layout.column.levels)
+    room = 760 if layout.row is not None else 890
+    return max(130, min(320, (room - 22 * (columns - 1)) // columns))
+
+
+def level_axis(factor: Factor, width_px: float) -> alt.Axis:
+    """An axis with a label at each level, slanted where level names are too long to stand side by side."""
+    at = positions(factor)
+    ticks = {fmt.level(level): place for level, place in at.items()}
+    span = max(ticks.values()) - min(ticks.values()) + 1
+    px_per_label = width_px / span
+    slanted = any(6.6 * len(label) > px_per_label - 4 for label in ticks)
+    angle = {"labelAngle": -35, "labelLimit": 150, "labelAlign": "right"} if slanted else {"labelLimit": 400}
+    return alt.Axis.from_dict(
+        {
+            "values": list(ticks.values()),
+            "labelExpr": label_expression(ticks),
+            "grid": False,
+            "labelOverlap": False,
+            **angle,
+        }
+    )
+
+
+def level_ends(factor: Factor | None) -> list[float]:
+    """Both ends of an axis of levels."""
+    at = positions(factor).values()
+    return [min(at) - 0.5, max(at) + 0.5]
+
+
 def positions(factor: Factor | None) -> dict[Level, float]:
     """Where each level stands on an axis of about unit steps: at its logarithm, at its value, or one after another."""
     if factor is None:
@@ -75,7 +114,7 @@ def positions(factor: Factor | None) -> dict[Level, float]:
         return dict.fromkeys(factor.levels, 0.0)
     # Ordered levels keep their proportions; the closest two are one step apart, so that dodged points do not mix.
     ordered = sorted(raw)
-    step = min((b - a for a, b in zip(ordered, ordered[1:], strict=False) if b > a), default=1.0)
+    step = min((b - a for a, b in itertools.pairwise(ordered) if b > a), default=1.0)
     return {level: (value - ordered[0]) / step for level, value in zip(factor.levels, raw, strict=True)}
 
 
@@ -98,3 +137,30 @@ def step_sentence(factor: Factor | None) -> str:
         return ""
     scale = "logarithmic" if factor.order == "log2" else "linear"
     return f" The axis of {fmt.name(factor.name)} is {scale}."
+
+
+def ratio_ticks(low: float, high: float) -> list[float]:
+    """Round tick values for a logarithmic axis of ratios from ``low`` to ``high``."""
+    if high / low > 3:
+        base = 2.0 if high / low < 300 else 10.0
+        first, last = math.floor(math.log(low, base)), math.ceil(math.log(high, base))
+        return [base**power for power in range(first, last + 1)]
+    rough = (high - low) / 5
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= rough)
+    return [round(index * step, 12) for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def finite(value: float | None) -> float | None:
+    """The value where it can be drawn."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def labels_by_position(labels: Sequence[str]) -> str:
+    """A Vega expression for an axis whose values are the positions of ``labels``, which need not differ."""
+    return f"({json.dumps(list(labels))})[datum.value]"
+
+
+def inline(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
+    """Rows as a figure's own data."""
+    return alt.InlineData(values=list(rows))

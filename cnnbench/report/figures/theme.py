@@ -18,7 +18,7 @@ INK = "#1d2329"
 MUTED = "#59626d"
 FAINT = "#98a1ab"
 GRID = "#e4e7ea"
-BAND = "#cfe3dc"
+BAND = "#e0eee8"
 """The band of effects too small to matter."""
 
 CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#b4659a", "#b98200", "#4299c9", "#6b7280")
@@ -36,10 +36,8 @@ _DARK = {
     MUTED: "#a9b1bb",
     FAINT: "#6f7882",
     GRID: "#2e343b",
-    BAND: "#1f3a33",
-    **dict(
-        zip(CATEGORIES, ("#5eb0ea", "#ff9248", "#37cfa3", "#dd9bc6", "#e6b549", "#8ccdf2", "#a3abb6"), strict=True)
-    ),
+    BAND: "#1d302b",
+    **dict(zip(CATEGORIES, ("#5eb0ea", "#ff9248", "#37cfa3", "#dd9bc6", "#e6b549", "#8ccdf2", "#a3abb6"), strict=True)),
     **dict(zip(RAMP, ("#3474ae", "#4a88c2", "#639dd4", "#82b4e3", "#a4caef", "#c5dff8", "#e6f2fe"), strict=True)),
 }
 
@@ -76,10 +74,13 @@ CONFIG: dict[str, Any] = {
         "labelColor": INK,
         "labelFontSize": 12.5,
         "labelLimit": 260,
+        "symbolOpacity": 1,
         "symbolSize": 80,
         "titleColor": MUTED,
         "titleFontSize": 12.5,
         "titleFontWeight": "normal",
+        "titleOrient": "left",
+        "titlePadding": 10,
         "orient": "top",
         "direction": "horizontal",
         "offset": 14,

@@ -15,6 +15,8 @@ from cnnbench_plugins.datasets.embedded import read_embedded, spread
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 __all__ = ["Digits"]
 
 SIDE_PX = 8
@@ -29,9 +31,9 @@ class Digits(Dataset):
     """
 
     key = "digits"
-    limit_per_class: int = Field(60, ge=1, description="Images per class, spread evenly; 183 and more take all 1,797.")
+    limit_per_class: int = Field(80, ge=1, description="Images per class, spread evenly; 183 and more take all 1,797.")
 
-    def load(self, cache: Path) -> ImageArrays:  # noqa: ARG002  # nothing to download
+    def load(self, cache: Path) -> ImageArrays:  # noqa: ARG002 - nothing to download
         """Return 1 x 8 x 8 images, with the values 0 to 16 of the source stretched to 0 to 255."""
         text = gzip.decompress(read_embedded("digits.csv.gz")).decode("ascii")
         table = np.loadtxt(io.StringIO(text), delimiter=",")
@@ -41,8 +43,8 @@ class Digits(Dataset):
         )
         values_NP = table[kept_N, :-1] * (255 / HIGHEST_VALUE)
         images_NCHW = np.rint(values_NP).astype(np.uint8).reshape(-1, 1, SIDE_PX, SIDE_PX)
-        return ImageArrays(images_NCHW, label_N[kept_N], tuple("0123456789"))
+        return ImageArrays(list(images_NCHW), label_N[kept_N], tuple("0123456789"))
 
 
-def _by_class(label_N: np.typing.NDArray[np.int64]) -> list[np.typing.NDArray[np.int64]]:
+def _by_class(label_N: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return [np.flatnonzero(label_N == digit) for digit in range(10)]

@@ -42,7 +42,7 @@ class Shapes(Dataset):
     examples: int = Field(600, ge=2, description="Images in all, shared evenly by the classes.")
     kinds: tuple[Kind, ...] = Field(("triangle", "square", "star", "disc"), min_length=2, description="The classes.")
     figures_per_side: int = Field(4, ge=1, le=32, description="Figures in a row and in a column.")
-    noise: float = Field(0.05, ge=0, description="Deviation of added Gaussian noise; the range of grays is 1.")
+    noise: float = Field(0.1, ge=0, description="Deviation of added Gaussian noise; the range of grays is 1.")
     seed: int = Field(0, ge=0, description="Everything random is drawn from it.")
 
     @field_validator("kinds")
@@ -52,12 +52,12 @@ class Shapes(Dataset):
             raise ValueError("`kinds` names one more than once; every kind is a class of its own.")
         return kinds
 
-    def load(self, cache: Path) -> ImageArrays:  # noqa: ARG002  # nothing to download
+    def load(self, cache: Path) -> ImageArrays:  # noqa: ARG002 - nothing to download
         """Return 1 x size_px x size_px images; classes alternate."""
         rng = np.random.default_rng(self.seed)
         label_N = np.arange(self.examples, dtype=np.int64) % len(self.kinds)
         chunks = [self._draw(label_N[first : first + CHUNK], rng) for first in range(0, self.examples, CHUNK)]
-        return ImageArrays(np.concatenate(chunks)[:, None], label_N, self.kinds)
+        return ImageArrays(list(np.concatenate(chunks)[:, None]), label_N, self.kinds)
 
     def _draw(self, label_N: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.uint8]:
         per_side, num_samples = self.figures_per_side, self.size_px * SUPERSAMPLING
@@ -81,7 +81,8 @@ class Shapes(Dataset):
         shape = (len(label_N), self.size_px, SUPERSAMPLING, self.size_px, SUPERSAMPLING)
         gray_NHW = 0.5 + samples_NSS.reshape(shape).mean(axis=(2, 4))
         gray_NHW += self.noise * rng.standard_normal(gray_NHW.shape)
-        return np.rint(np.clip(gray_NHW, 0, 1) * 255).astype(np.uint8)
+        image_NHW: NDArray[np.uint8] = np.rint(np.clip(gray_NHW, 0, 1) * 255).astype(np.uint8)
+        return image_NHW
 
 
 def _outline(kind: Kind, angle: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -91,9 +92,11 @@ def _outline(kind: Kind, angle: NDArray[np.float64]) -> NDArray[np.float64]:
     if kind in {"star", "cross"}:
         depth, arms = (0.4, 5) if kind == "star" else (0.45, 4)
         # The mean of (1 + depth cos)^2 over the angle is 1 + depth^2 / 2.
-        return (1 + depth * np.cos(arms * angle)) / np.sqrt(1 + depth**2 / 2)
+        waves: NDArray[np.float64] = (1 + depth * np.cos(arms * angle)) / np.sqrt(1 + depth**2 / 2)
+        return waves
     corners = {"triangle": 3, "square": 4, "pentagon": 5, "hexagon": 6}[kind]
     half_side = np.pi / corners
     # A regular polygon with the inner radius a has the area corners * a^2 * tan(half_side).
     inner_radius = np.sqrt(np.pi / (corners * np.tan(half_side)))
-    return inner_radius / np.cos(np.mod(angle, 2 * half_side) - half_side)
+    sides: NDArray[np.float64] = inner_radius / np.cos(np.mod(angle, 2 * half_side) - half_side)
+    return sides

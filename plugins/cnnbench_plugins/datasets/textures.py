@@ -41,7 +41,7 @@ class Textures(Dataset):
     )
     seed: int = Field(0, ge=0, description="Seed of the noise.")
 
-    def load(self, cache: Path) -> ImageArrays:  # noqa: ARG002  # nothing to download
+    def load(self, cache: Path) -> ImageArrays:  # noqa: ARG002 - nothing to download
         """Return 1 x patch_px x patch_px images."""
         per_side = PHOTOGRAPH_PX // self.patch_px
         kept_N = spread(per_side**2, self.limit_per_class)
@@ -51,7 +51,7 @@ class Textures(Dataset):
         gray_NHW = np.clip(np.rint(MEAN_GRAY + GRAY_PER_DEVIATION * noisy_NHW), 0, 255).astype(np.uint8)
         label_N = np.repeat(np.arange(len(CLASS_NAMES), dtype=np.int64), len(kept_N))
         split_N = np.tile(_band_of_row(kept_N // per_side, per_side), len(CLASS_NAMES))
-        return ImageArrays(gray_NHW[:, None], label_N, CLASS_NAMES, split_N)
+        return ImageArrays(list(gray_NHW[:, None]), label_N, CLASS_NAMES, split_N)
 
 
 def _patches(name: str, patch_px: int) -> NDArray[np.float64]:
@@ -68,7 +68,8 @@ def _patches(name: str, patch_px: int) -> NDArray[np.float64]:
 def _standardized(patches_NHW: NDArray[np.float64]) -> NDArray[np.float64]:
     centred = patches_NHW - patches_NHW.mean(axis=(1, 2), keepdims=True)
     deviation_N11 = centred.std(axis=(1, 2), keepdims=True)
-    return centred / np.maximum(deviation_N11, 1e-6)  # a patch of one gray stays flat
+    standardized: NDArray[np.float64] = centred / np.maximum(deviation_N11, 1e-6)  # a patch of one gray stays flat
+    return standardized
 
 
 def _band_of_row(row_N: NDArray[np.int64], num_rows: int) -> NDArray[np.str_]:

@@ -19,7 +19,7 @@ __all__ = ["ResidualNetwork"]
 class ResidualNetwork(nn.Module):
     """Stem, three stages, global average pooling, dropout, linear head; ``B x C x H x W`` to ``B x K``."""
 
-    def __init__(  # noqa: PLR0913  # the architecture has that many degrees of freedom; all are named
+    def __init__(  # noqa: PLR0913 - the architecture has that many degrees of freedom; all are named
         self,
         *,
         in_channels: int,

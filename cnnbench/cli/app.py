@@ -1,0 +1,129 @@
+"""Commands and options. What a command needs is imported when it runs: ``--help`` answers at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnbench import __version__
+
+app = typer.Typer(
+    name="cnnbench",
+    help="Benchmark CNNs with declarative, repeated, honestly tested experiments.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+plugins_app = typer.Typer(help="What the installed plugins offer.", no_args_is_help=True)
+app.add_typer(plugins_app, name="plugins")
+
+StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (TOML).", show_default=False)]
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", metavar="NAME", help="Lay this profile of the study over its defaults.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change one value, e.g. design.replicates=8; may be repeated."),
+]
+RunsDirOption = Annotated[Path, typer.Option("--runs-dir", metavar="DIR", help="Folder of all runs.")]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", min=0, metavar="N", help="Worker processes; 0 runs in this process. [default: cores]"),
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, or one device such as cuda:1.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the finding only.")]
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001 - the shape of an option's callback
+    if value:
+        typer.echo(f"cnnbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Benchmark CNNs with declarative, repeated, honestly tested experiments."""
+
+
+@app.command()
+def study(  # noqa: PLR0913 - a command has as many parameters as options
+    study: StudyArgument,
+    *,
+    profile: ProfileOption = None,
+    assignments: SetOption = None,
+    runs_dir: RunsDirOption = Path("runs"),
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what the run folder holds.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Run a study: plan, train what is missing, test, and write the report."""
+    from cnnbench.environment import tune_process  # noqa: PLC0415 - before numpy and torch
+
+    tune_process()
+    from cnnbench.cli.commands import Invocation, run_study  # noqa: PLC0415 - see the module's docstring
+
+    from cnnbench.execute import RunOptions  # noqa: PLC0415 - see the module's docstring
+
+    invocation = Invocation(study, profile, tuple(assignments or ()), quiet)
+    options = RunOptions(runs_dir, workers, device, retry_failed=retry_failed, fresh=fresh)
+    status = run_study(invocation, options)
+    raise typer.Exit(status)
+
+
+@app.command()
+def plan(
+    study: StudyArgument,
+    *,
+    profile: ProfileOption = None,
+    assignments: SetOption = None,
+    runs_dir: RunsDirOption = Path("runs"),
+) -> None:
+    """Show what a study would do: factors, cells, infeasible cells, trials, expected time."""
+    from cnnbench.environment import tune_process  # noqa: PLC0415 - before numpy and torch
+
+    tune_process()
+    from cnnbench.cli.commands import Invocation, show_plan  # noqa: PLC0415 - see the module's docstring
+
+    show_plan(Invocation(study, profile, tuple(assignments or ()), quiet=False), runs_dir)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, e.g. runs/entr.", show_default=False)],
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the report. [default: RUN/report]")
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Analyse a run folder again and rewrite its report."""
+    from cnnbench.cli.commands import rewrite_report  # noqa: PLC0415 - see the module's docstring
+
+    rewrite_report(run, output, quiet=quiet)
+
+
+@plugins_app.command("list")
+def plugins_list() -> None:
+    """List every component with its plugin, and plugins that are broken."""
+    from cnnbench.cli.commands import list_plugins  # noqa: PLC0415 - see the module's docstring
+
+    list_plugins()
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of study files, with the parameters of the installed components."""
+    from cnnbench.cli.commands import print_schema  # noqa: PLC0415 - see the module's docstring
+
+    print_schema()

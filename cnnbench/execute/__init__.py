@@ -1,0 +1,6 @@
+"""From pending trials to outcomes: in this process, or in a pool of workers that live as long as the study."""
+
+from cnnbench.execute.session import RunOptions, Session, open_session
+from cnnbench.execute.study import RunSummary, run_session
+
+__all__ = ["RunOptions", "RunSummary", "Session", "open_session", "run_session"]

@@ -1,0 +1,189 @@
+"""A study and its run folder, ready to run: what is planned, what is there, what is to be done."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnnbench.data import PreparedDataset, check_split, default_cache_dir, prepare
+from cnnbench.design import dataset_needs, make_plan, responses_of
+from cnnbench.errors import CnnbenchError, StoreError
+from cnnbench.execute.probes import CachedProber
+from cnnbench.spec import Split, analysis_hash
+from cnnbench.store import RunFolder
+
+if TYPE_CHECKING:
+    from cnnbench.plugin import Dataset
+    from cnnbench.registry import Registry
+    from cnnbench.spec import StudyFile, StudySpec
+    from cnnbench.types import DatasetInfo, Plan, ResponseInfo, Trial
+
+PrepareProgress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a study is run; nothing here is part of a trial's identity."""
+
+    runs_dir: Path = Path("runs")
+    workers: int | None = None
+    """Worker processes; 0 runs in this process; None: as many as are useful."""
+    device: str = "auto"
+    retry_failed: bool = False
+    fresh: bool = False
+    checkpoint_every_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A planned study and its run folder."""
+
+    study: StudyFile
+    plan: Plan
+    folder: RunFolder
+    datasets: dict[str, PreparedDataset]
+    """By data fingerprint."""
+    responses: tuple[ResponseInfo, ...]
+    pending: tuple[Trial, ...]
+    num_finished: int
+    """Planned trials whose results are there."""
+    num_failed: int
+    """Planned trials that failed before and are not run again."""
+    changes: tuple[str, ...]
+    """What differs between the study and the one that was run in this folder before."""
+    exclusive: bool
+    """Whether trials run one at a time, because a response depends on time."""
+
+
+def run_name(study: StudyFile) -> str:
+    """Return the name of the run folder: the study's, and the profile's if there is one."""
+    return study.spec.name if study.profile is None else f"{study.spec.name}-{study.profile}"
+
+
+def open_session(
+    study: StudyFile, registry: Registry, options: RunOptions, progress: PrepareProgress | None = None
+) -> Session:
+    """Prepare the data, check every cell, and compare the plan with what the run folder holds; write no results.
+
+    Raises:
+        CnnbenchError: Data, design or folder cannot be used.
+    """
+    spec, cache_dir = study.spec, default_cache_dir()
+    prepared: dict[Dataset, PreparedDataset] = {}
+    for need in dataset_needs(spec, registry):
+        prepared[need.dataset] = prepare(need.dataset, need.sizes_px, need.resize, cache_dir, progress)
+
+    def info_of(dataset: Dataset) -> DatasetInfo:
+        return prepared[dataset].info
+
+    try:
+        with CachedProber(cache_dir) as prober:
+            plan = make_plan(spec, registry, info_of, prober, str(study.path))
+    except OSError as error:
+        raise StoreError(
+            f"the cache {cache_dir} cannot be written ({error.strerror}); name another folder in CNNBENCH_CACHE."
+        ) from error
+    _check_splits(plan)
+    folder = RunFolder(options.runs_dir / run_name(study))
+    if options.fresh:
+        _remove_results(folder)
+    finished, failed = folder.finished(), folder.failed()
+    skipped = set() if options.retry_failed else failed
+    return Session(
+        study=study,
+        plan=plan,
+        folder=folder,
+        datasets={dataset.info.fingerprint: dataset for dataset in prepared.values()},
+        responses=responses_of(spec, registry),
+        pending=tuple(trial for trial in plan.trials if trial.id not in finished and trial.id not in skipped),
+        num_finished=sum(trial.id in finished for trial in plan.trials),
+        num_failed=sum(trial.id in skipped and trial.id not in finished for trial in plan.trials),
+        changes=_changes(folder, spec),
+        exclusive=_is_exclusive(spec, responses_of(spec, registry)),
+    )
+
+
+def _check_splits(plan: Plan) -> None:
+    checked: set[tuple[str, str]] = set()
+    for trial in plan.trials:
+        key = (trial.data_fingerprint, json.dumps(trial.recipe["split"]))
+        if key not in checked:
+            checked.add(key)
+            try:
+                check_split(plan.datasets[trial.data_fingerprint], Split.model_validate(trial.recipe["split"]))
+            except CnnbenchError as error:
+                raise type(error)(f"dataset `{trial.recipe['dataset']['use']}`: {error}") from None
+
+
+def _remove_results(folder: RunFolder) -> None:
+    if not folder.path.exists():
+        return
+    if folder.read_json("plan.json") is None and any(folder.path.iterdir()):
+        raise StoreError(f"{folder.path} is no run folder of cnnbench; --fresh does not empty it.")
+    with folder.locked():
+        for name in ("trials", "failures", "checkpoints", "report"):
+            shutil.rmtree(folder.path / name, ignore_errors=True)
+        (folder.path / "analysis.json").unlink(missing_ok=True)
+
+
+def _is_exclusive(spec: StudySpec, responses: tuple[ResponseInfo, ...]) -> bool:
+    if spec.design.timing == "auto":
+        return any(info.uses_time for info in responses)
+    return spec.design.timing == "exclusive"
+
+
+# ------------------------------------------------------------------------------------------------ what was run before
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, dict) and value:
+        return {key: leaf for name, inner in value.items() for key, leaf in _flat(inner, f"{path}.{name}").items()}
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        named = {str(item.get("name", item.get("use", index))): item for index, item in enumerate(value)}
+        return _flat(named, path)
+    return {path.lstrip("."): value}
+
+
+def _changes(folder: RunFolder, spec: StudySpec) -> tuple[str, ...]:
+    before = folder.read_json("plan.json")
+    if before is None:
+        return ()
+    old, new = _flat(before["spec"]), _flat(spec.model_dump(mode="json"))
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    return tuple(f"{key}: {_shown(old.get(key))} -> {_shown(new.get(key))}" for key in changed)
+
+
+def _shown(value: Any) -> str:
+    return "(not there)" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def write_documents(session: Session, environment: dict[str, Any]) -> None:
+    """Write what the run folder says about the study: its file, its plan, its analysis plan, its provenance."""
+    folder, spec, plan = session.folder, session.study.spec, session.plan
+    declared = {"sha256": analysis_hash(spec), "analysis": spec.analysis.model_dump(mode="json")}
+    if folder.read_json("analysis.json") is None or not folder.finished():
+        folder.write_json("analysis.json", declared)
+    folder.write_text("study.toml", session.study.text)
+    folder.write_json("environment.json", environment)
+    folder.write_json(
+        "plan.json",
+        {
+            "study": plan.study,
+            "profile": session.study.profile,
+            "assignments": list(session.study.assignments),
+            "replicates": plan.replicates,
+            "factors": [asdict(factor) for factor in plan.factors],
+            "responses": [asdict(info) for info in session.responses],
+            "exclusions": [asdict(exclusion) for exclusion in plan.exclusions],
+            "datasets": {key: asdict(info) for key, info in plan.datasets.items()},
+            "spec": spec.model_dump(mode="json"),
+            "trials": [
+                {"id": trial.id, "cell": trial.cell, "replicate": trial.replicate, "flops": trial.flops}
+                for trial in plan.trials
+            ],
+        },
+    )

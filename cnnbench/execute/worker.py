@@ -1,0 +1,86 @@
+"""What a worker process does: take a trial, run it, tell the parent, until there is no more."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cnnbench.environment import tune_process, tune_torch
+from cnnbench.registry import Registry
+from cnnbench.train import TrialRequest, run_trial
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+    from cnnbench.data import PreparedDataset
+    from cnnbench.types import EpochRecord, Trial, TrialOutcome
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSetup:
+    """What every trial of a study needs."""
+
+    datasets: Mapping[str, PreparedDataset]
+    """By data fingerprint."""
+    checkpoints: Path
+    checkpoint_every_s: float
+
+
+class PipeListener:
+    """Sends how a trial goes on through a pipe."""
+
+    def __init__(self, pipe: Connection[Any, Any]) -> None:
+        self._pipe = pipe
+
+    def started(self, resumed_epoch: int) -> None:
+        """See `cnnbench.train.Listener`."""
+        self._pipe.send(("started", resumed_epoch))
+
+    def epoch(self, record: EpochRecord) -> None:
+        """See `cnnbench.train.Listener`."""
+        self._pipe.send(("epoch", record))
+
+
+def request_for(trial: Trial, setup: WorkerSetup, device: str) -> TrialRequest:
+    """Return the request to run a trial on a device."""
+    return TrialRequest(trial, device, setup.checkpoints / f"{trial.id}.pt", setup.checkpoint_every_s)
+
+
+def worker_main(pipe: Connection[Any, Any], registry: Registry | None, setup: WorkerSetup, device: str) -> None:
+    """Run trials as they come through the pipe, until None comes or the parent is gone.
+
+    Args:
+        pipe: Trials come in; ("started", epoch), ("epoch", record) and ("done", outcome) go out.
+        registry: The parent's, in a forked worker; None in a spawned one, which discovers the plugins itself.
+        setup: What every trial needs.
+        device: Where this worker trains.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides what it means
+    _die_with_parent()
+    if registry is None:
+        tune_process()
+        registry = Registry.discover()
+    tune_torch()
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while (trial := pipe.recv()) is not None:
+            outcome: TrialOutcome = run_trial(
+                request_for(trial, setup, device), registry, setup.datasets[trial.data_fingerprint], PipeListener(pipe)
+            )
+            pipe.send(("done", outcome))
+    # Leave at once: what the parent had open at the fork (its lock, its display) is not ours to flush or release.
+    os._exit(0)
+
+
+def _die_with_parent() -> None:
+    """On Linux a worker is killed when its parent is; elsewhere it ends at its next message to nobody."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

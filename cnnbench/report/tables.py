@@ -1,0 +1,266 @@
+"""Findings as tables of text: what the page prints, row by row."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cnnbench.report import format as fmt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cnnbench.types import (
+        Cell,
+        Claim,
+        Effect,
+        Exclusion,
+        Factor,
+        Level,
+        ReferenceCheck,
+        ResponseFindings,
+        SectionTable,
+        TestRow,
+        TestTable,
+        TrialFailure,
+    )
+
+
+_MOST_NOTES = 6
+"""More different methods than this are not spelled out below a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column and how it is set."""
+
+    title: str
+    numeric: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as it is printed."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+    """Sentences below it: methods, families, footnotes."""
+
+
+def _table(caption: str, columns: Sequence[tuple[Column, Iterable[str]]], notes: Iterable[str] = ()) -> Table:
+    rows = tuple(zip(*(values for _, values in columns), strict=True))
+    return Table(
+        caption, tuple(column for column, _ in columns), rows, tuple(dict.fromkeys(note for note in notes if note))
+    )
+
+
+def _text(title: str) -> Column:
+    return Column(title, numeric=False)
+
+
+def _interval_title(effects: Sequence[Effect] | Sequence[Cell]) -> str:
+    level = next((item.interval.level for item in effects if item.interval is not None), 0.95)
+    return f"{fmt.percent(level)} interval"
+
+
+def effects_table(found: ResponseFindings, effects: Sequence[Effect], caption: str) -> Table:
+    """Estimates with intervals, tests and verdicts; ratios beside log units where the scale is logarithmic."""
+    places = fmt.decimals_for(fmt.half_width(effect.interval) for effect in effects)
+    columns: list[tuple[Column, Iterable[str]]] = [(_text("Effect"), [effect.label for effect in effects])]
+    if found.scale == "log":
+        ratio_places = fmt.decimals_for(fmt.half_width(effect.ratio_interval) for effect in effects)
+        columns += [
+            (Column("Ratio"), [fmt.number(effect.ratio, ratio_places) for effect in effects]),
+            (Column(_interval_title(effects)), [fmt.interval_text(e.ratio_interval, ratio_places) for e in effects]),
+            (Column("Log ratio"), [fmt.number(effect.estimate, places) for effect in effects]),
+        ]
+    else:
+        title = "Estimate (log odds)" if found.scale == "logit" else fmt.with_unit("Estimate", found.unit)
+        columns += [
+            (Column(title), [fmt.number(effect.estimate, places) for effect in effects]),
+            (Column(_interval_title(effects)), [fmt.interval_text(effect.interval, places) for effect in effects]),
+        ]
+    columns += [
+        (Column("Statistic"), [fmt.statistic(effect.statistic) for effect in effects]),
+        (Column("df"), [fmt.degrees(effect.df) for effect in effects]),
+        (Column("p"), [fmt.p_value(effect.p) for effect in effects]),
+        (Column("p adjusted"), [fmt.p_value(effect.p_adjusted) for effect in effects]),
+        (Column("p robust"), [fmt.p_value(effect.robust_p) for effect in effects]),
+        (Column("p equivalence"), [fmt.p_value(effect.equivalence_p) for effect in effects]),
+        (Column("n"), [fmt.number(effect.n) for effect in effects]),
+        (_text("Verdict"), [effect.verdict or fmt.ABSENT for effect in effects]),
+    ]
+    kept = [column for column in columns if any(value != fmt.ABSENT for value in column[1])]
+    return _table(caption, kept, _effect_notes(effects))
+
+
+def _effect_notes(effects: Sequence[Effect]) -> list[str]:
+    parts = (
+        ("Method", [effect.method for effect in effects]),
+        ("Robust p", [effect.robust_method for effect in effects]),
+        ("Adjusted p", [effect.family for effect in effects]),
+    )
+    notes = []
+    for title, texts in parts:
+        different = list(dict.fromkeys(text for text in texts if text))
+        if len(different) > _MOST_NOTES:
+            different = [*different[:_MOST_NOTES], f"and {len(different) - _MOST_NOTES} more, in findings.json"]
+        if different:
+            notes.append(f"{title}: {fmt.sentence('; '.join(different))}")
+    return notes
+
+
+def test_table(table: TestTable) -> Table:
+    """One table of tests with effect sizes."""
+    rows = table.rows
+    etas = [fmt.decimals_for([fmt.half_width(row.partial_eta_sq_interval)]) or 3 for row in rows]
+    eta_level = next((row.partial_eta_sq_interval.level for row in rows if row.partial_eta_sq_interval), 0.95)
+    square_places = _shared_places(row.sum_sq for row in rows)
+    columns: list[tuple[Column, Iterable[str]]] = [
+        (_text("Term"), [term(row.term) for row in rows]),
+        (Column("Sum of squares"), [fmt.number(row.sum_sq, square_places) for row in rows]),
+        (Column("df"), [_two_degrees(row) for row in rows]),
+        (Column(table.statistic_name), [fmt.statistic(row.statistic) for row in rows]),
+        (Column("p"), [fmt.p_value(row.p) for row in rows]),
+        (Column("p adjusted"), [fmt.p_value(row.p_adjusted) for row in rows]),
+        (Column("Partial η²"), [fmt.number(row.partial_eta_sq, max(d, 2)) for row, d in zip(rows, etas, strict=True)]),
+        (
+            Column(f"{fmt.percent(eta_level)} interval"),
+            [fmt.interval_text(row.partial_eta_sq_interval, max(d, 2)) for row, d in zip(rows, etas, strict=True)],
+        ),
+        (Column("ε"), [fmt.number(row.epsilon, 3) for row in rows]),
+    ]
+    kept = [column for column in columns if any(value != fmt.ABSENT for value in column[1])]
+    notes = [fmt.sentence(table.method), f"Adjusted p: {fmt.sentence(table.family)}" if table.family else ""]
+    notes += [f"{term(row.term)}: {fmt.sentence(row.note)}" for row in rows if row.note]
+    return _table(table.title, kept, notes)
+
+
+test_table.__test__ = False  # type: ignore[attr-defined] # pytest shall not collect it where it is imported
+
+
+def _shared_places(values: Iterable[float | None]) -> int | None:
+    """Places that show the smallest of some numbers with about three digits, for a column that lines up."""
+    known = [abs(value) for value in values if value]
+    return min(max(2 - math.floor(math.log10(min(known))), 0), 8) if known else None
+
+
+def term(key: str) -> str:
+    """A model term as it is printed, with times signs between its factors."""
+    return " \N{MULTIPLICATION SIGN} ".join(key.split(":"))
+
+
+def _two_degrees(row: TestRow) -> str:
+    if row.df1 is None:
+        return fmt.ABSENT
+    return fmt.degrees(row.df1) if row.df2 is None else f"{fmt.degrees(row.df1)}, {fmt.degrees(row.df2)}"
+
+
+def cells_table(factors: Sequence[Factor], cells: Sequence[Cell], unit: str, caption: str) -> Table:
+    """Observed cells, or marginal means: n, mean, standard deviation and interval."""
+    places = fmt.decimals_for(fmt.half_width(cell.interval) for cell in cells)
+    used = [factor.name for factor in factors if any(factor.name in cell.levels for cell in cells)]
+    columns: list[tuple[Column, Iterable[str]]] = [
+        (_text(fmt.name(name)), [_level(cell.levels.get(name)) for cell in cells]) for name in used
+    ]
+    columns += [
+        (Column("n"), [fmt.number(cell.n) for cell in cells]),
+        (Column(fmt.with_unit("Mean", unit)), [fmt.number(cell.mean, places) for cell in cells]),
+        (Column("SD"), [fmt.number(cell.sd, places) for cell in cells]),
+        (Column(_interval_title(cells)), [fmt.interval_text(cell.interval, places) for cell in cells]),
+    ]
+    return _table(caption, columns)
+
+
+def _level(value: Level | None) -> str:
+    return "all" if value is None else fmt.level(value)
+
+
+def factors_table(factors: Sequence[Factor]) -> Table:
+    """The factors of the design with their levels in the study's order."""
+    orders = {"log2": "ordered, by doublings", "linear": "ordered, linear", None: "unordered"}
+    return _table(
+        "Factors and their levels.",
+        [
+            (_text("Factor"), [factor.name for factor in factors]),
+            (_text("Levels"), [", ".join(fmt.level(level) for level in factor.levels) for factor in factors]),
+            (_text("Kind"), [orders[factor.order] for factor in factors]),
+        ],
+    )
+
+
+def exclusions_table(exclusions: Sequence[Exclusion]) -> Table:
+    """Cells that were not run, gathered by reason."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for exclusion in exclusions:
+        groups.setdefault((exclusion.kind, exclusion.reason), []).append(fmt.cell(exclusion.cell))
+    return _table(
+        "Cells that were not run, and why.",
+        [
+            (_text("Cells"), ["; ".join(cells) for cells in groups.values()]),
+            (_text("Kind"), [kind for kind, _ in groups]),
+            (_text("Reason"), [fmt.sentence(reason) for _, reason in groups]),
+        ],
+    )
+
+
+def failures_table(failures: Sequence[TrialFailure]) -> Table:
+    """Trials that did not reach their end."""
+    return _table(
+        "Trials that failed. They are no part of any estimate.",
+        [
+            (_text("Trial"), [failure.trial.id[:12] for failure in failures]),
+            (_text("Cell"), [fmt.cell(failure.trial.cell) for failure in failures]),
+            (Column("Replicate"), [fmt.number(failure.trial.replicate) for failure in failures]),
+            (Column("Epoch"), [fmt.number(None if f.epoch is None else f.epoch + 1) for f in failures]),
+            (_text("What happened"), [f"{failure.error_class}: {failure.message}" for failure in failures]),
+        ],
+    )
+
+
+def references_table(checks: Sequence[ReferenceCheck]) -> Table:
+    """Published numbers beside ours."""
+    ours = [check.ours for check in checks]
+    places = [fmt.decimals_for([fmt.half_width(check.interval)]) for check in checks]
+    columns: list[tuple[Column, Iterable[str]]] = [
+        (_text("Source"), [check.source for check in checks]),
+        (_text("Cell"), [fmt.cell(check.cell) for check in checks]),
+        (_text("Response"), [fmt.name(check.response) for check in checks]),
+        (Column("Published"), [fmt.number(check.published) for check in checks]),
+        (
+            Column("Ours"),
+            [fmt.number(cell.mean, d) if cell else "no such cell" for cell, d in zip(ours, places, strict=True)],
+        ),
+        (Column("n"), [fmt.number(cell.n if cell else None) for cell in ours]),
+        (Column("Difference"), [fmt.number(c.difference, d) for c, d in zip(checks, places, strict=True)]),
+        (Column("Interval"), [fmt.interval_text(c.interval, d) for c, d in zip(checks, places, strict=True)]),
+        (Column("p"), [fmt.p_value(check.p) for check in checks]),
+    ]
+    return _table("Published numbers beside this study's; the difference is ours minus published.", columns)
+
+
+def claim_effect(claim: Claim) -> str:
+    """The estimate that a claim was held against, in a line; empty where there is none."""
+    if claim.effect is None:
+        return ""
+    effect = claim.effect
+    places = fmt.decimals_for([fmt.half_width(effect.interval)])
+    return (
+        f"{effect.label}: {fmt.number(effect.estimate, places)} {fmt.interval_text(effect.interval, places)}, "
+        f"{fmt.p_sentence(effect.p)}, n = {effect.n}"
+    )
+
+
+def section_table(table: SectionTable) -> Table:
+    """A table of a plugin's section: numbers are formatted, strings stay."""
+    columns = []
+    for index, title in enumerate(table.columns):
+        values = [row[index] for row in table.rows]
+        numeric = any(isinstance(value, (int, float)) for value in values)
+        numeric = numeric and not any(isinstance(value, str) for value in values)
+        shown = [value if isinstance(value, str) else fmt.number(value) for value in values]
+        columns.append((Column(title, numeric), shown))
+    return _table(table.caption, columns)

@@ -1,0 +1,80 @@
+"""Read a run folder, analyse it, and put together what a report is written from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cnnbench.errors import StoreError
+from cnnbench.spec import StudySpec, analysis_hash
+from cnnbench.stats import AnalysisInput, analyse, summarise_curves
+from cnnbench.store import Study, cell_trials
+from cnnbench.types import StudyView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cnnbench.types import Curve
+
+
+def build_view(run: Path) -> StudyView:
+    """Analyse a run folder.
+
+    Everything comes from the folder: neither the study file nor the plugins that it used are needed.
+
+    Raises:
+        StoreError: It is no run folder, or holds no finished trial.
+        AnalysisError: The trials cannot be analysed at all.
+    """
+    study = Study.open(run)
+    if not study.stored:
+        raise StoreError(f"{run} holds no finished trial yet; run the study first.")
+    plan: dict[str, Any] = study.folder.read_json("plan.json")
+    spec = StudySpec.model_validate(plan["spec"])
+    declared = study.folder.read_json("analysis.json") or {}
+    planned = set(study.planned)
+    failures = tuple(failure for failure in study.folder.failures() if failure.trial.id in planned)
+    trials = study.trials
+    findings = analyse(
+        AnalysisInput(
+            study=study.name,
+            question=spec.question,
+            factors=study.factors,
+            trials=trials,
+            analysis=spec.analysis,
+            responses=study.responses,
+            references=spec.reference,
+            paired=spec.design.pairing == "shared",
+            replicates=study.replicates,
+            exclusions=study.exclusions,
+            failures=failures,
+            pending=len(study.planned) - len(study.stored) - len(failures),
+            confirmatory=declared.get("sha256") == analysis_hash(spec),
+        )
+    )
+    return StudyView(
+        name=study.name,
+        question=spec.question,
+        profile=plan["profile"],
+        study_toml=study.folder.read_text("study.toml") or "",
+        factors=study.factors,
+        findings=findings,
+        trials=trials,
+        curves=tuple(_curves(study)),
+        failures=failures,
+        environment=_environment(study),
+        run_dir=str(run),
+    )
+
+
+def _curves(study: Study) -> Iterator[Curve]:
+    for cell, trials in cell_trials(study.stored).items():
+        first = trials[0]
+        yield from summarise_curves(
+            dict(cell), first.phase, first.size_px.tolist(), [one.scalars for one in trials], first.descriptions
+        )
+
+
+def _environment(study: Study) -> dict[str, Any]:
+    described = dict(study.folder.read_json("environment.json") or {})
+    return {"trials": dict(study.stored[0].environment), **described}

@@ -1,0 +1,20 @@
+"""What a study declares about its analysis, as a fingerprint: it is fixed before the first trial."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cnnbench.spec.model import StudySpec
+
+
+def analysis_hash(spec: StudySpec) -> str:
+    """Return the SHA-256 of everything that the study declares about its analysis."""
+    declared = {
+        "analysis": spec.analysis.model_dump(mode="json"),
+        "responses": {name: response.model_dump(mode="json") for name, response in spec.responses.items()},
+        "pairing": spec.design.pairing,
+    }
+    return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()

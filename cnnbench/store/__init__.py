@@ -1,0 +1,10 @@
+"""The results on disk: a run folder, one HDF5 file for each trial. The only importer of h5py.
+
+``docs/file-format.md`` is the specification of the files.
+"""
+
+from cnnbench.store.run_folder import RunFolder
+from cnnbench.store.study import Study, cell_trials
+from cnnbench.store.trial_file import FORMAT_VERSION, StoredTrial, read_trial, write_trial
+
+__all__ = ["FORMAT_VERSION", "RunFolder", "StoredTrial", "Study", "cell_trials", "read_trial", "write_trial"]

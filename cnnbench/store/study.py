@@ -1,0 +1,159 @@
+"""Read a run folder: the trials as a table, the curves as an xarray dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from cnnbench.errors import StoreError
+from cnnbench.store.run_folder import RunFolder
+from cnnbench.store.trial_file import StoredTrial, read_trial
+from cnnbench.types import Exclusion, Factor, Response, ResponseInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import xarray as xr
+
+_COSTS = (
+    "train_s",
+    "train_cpu_s",
+    "evaluation_s",
+    "total_s",
+    "flops",
+    "parameters",
+    "peak_memory_bytes",
+    "concurrent_trials",
+    "resumed",
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A run folder, opened for reading."""
+
+    folder: RunFolder
+    name: str
+    factors: tuple[Factor, ...]
+    responses: tuple[ResponseInfo, ...]
+    exclusions: tuple[Exclusion, ...]
+    replicates: int
+    planned: tuple[str, ...]
+    """Ids of the planned trials, in order."""
+
+    @classmethod
+    def open(cls, path: str | Path) -> Study:
+        """Open a run folder.
+
+        Raises:
+            StoreError: It is none.
+        """
+        folder = RunFolder(Path(path))
+        plan = folder.read_json("plan.json")
+        if plan is None:
+            raise StoreError(f"{path} is no run folder of cnnbench (it has no plan.json); run a study first.")
+        return cls(
+            folder=folder,
+            name=plan["study"],
+            factors=tuple(Factor(f["name"], tuple(f["levels"]), f["order"]) for f in plan["factors"]),
+            responses=tuple(
+                ResponseInfo(**{**info, "response": Response(**info["response"])}) for info in plan["responses"]
+            ),
+            exclusions=tuple(Exclusion(**exclusion) for exclusion in plan["exclusions"]),
+            replicates=plan["replicates"],
+            planned=tuple(trial["id"] for trial in plan["trials"]),
+        )
+
+    @cached_property
+    def stored(self) -> tuple[StoredTrial, ...]:
+        """Every finished trial of the plan, in its order."""
+        finished = self.folder.finished()
+        return tuple(read_trial(self.folder.trial_file(one)) for one in self.planned if one in finished)
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row for each finished trial: id, a column for each factor, replicate, responses, costs.
+
+        Seconds are wall seconds except for ``train_cpu_s``; ``environment_key`` is equal for comparable trials.
+        """
+        rows = [self._row(trial) for trial in self.stored]
+        columns = ["trial_id", *(factor.name for factor in self.factors), "replicate"]
+        columns += [info.response.name for info in self.responses]
+        return pd.DataFrame(rows, columns=[*columns, *_COSTS, "environment_key"])
+
+    def _row(self, trial: StoredTrial) -> dict[str, Any]:
+        row: dict[str, Any] = {"trial_id": trial.id, "replicate": trial.replicate, **trial.cell}
+        row.update({info.response.name: read_response(trial, info.response) for info in self.responses})
+        row.update({name: getattr(trial.cost, name) for name in _COSTS})
+        facts = json.dumps(dict(trial.environment), sort_keys=True)
+        row["environment_key"] = hashlib.sha256(facts.encode()).hexdigest()[:12]
+        return row
+
+    @property
+    def curves(self) -> xr.Dataset:
+        """Every scalar by epoch, with the dimensions (factors..., replicate, epoch); NaN where there is none.
+
+        Raises:
+            StoreError: xarray is not installed.
+        """
+        try:
+            import xarray as xr  # noqa: PLC0415 - an extra
+        except ImportError:
+            raise StoreError("curves need xarray; install it with `pip install cnnbench[xarray]`.") from None
+        names = sorted({name for trial in self.stored for name in trial.scalars})
+        num_epochs = max((len(trial.phase) for trial in self.stored), default=0)
+        dims = [*(factor.name for factor in self.factors), "replicate", "epoch"]
+        shape = [*(len(factor.levels) for factor in self.factors), self.replicates, num_epochs]
+        arrays = {name: np.full(shape, np.nan) for name in names}
+        for trial in self.stored:
+            at = tuple(factor.levels.index(trial.cell[factor.name]) for factor in self.factors)
+            for name, values in trial.scalars.items():
+                arrays[name][(*at, trial.replicate)][: len(values)] = values
+        descriptions = {name: text for trial in self.stored for name, text in trial.descriptions.items()}
+        attributes = {name: {"units": unit, "long_name": text} for name, (unit, text) in descriptions.items()}
+        coordinates: dict[str, Any] = {factor.name: list(factor.levels) for factor in self.factors}
+        coordinates |= {"replicate": np.arange(self.replicates), "epoch": np.arange(num_epochs)}
+        return xr.Dataset({name: (dims, arrays[name], attributes[name]) for name in names}, coords=coordinates)
+
+
+def read_response(trial: StoredTrial, response: Response) -> float:
+    """Return the number that a response reads from a trial's curves.
+
+    Raises:
+        StoreError: The trial was run without what the response needs.
+    """
+    split = "test" if _name("test", response) in trial.scalars else "validation"
+    name = _name(split, response)
+    if name not in trial.scalars:
+        raise StoreError(f"trial {trial.id[:12]} has no `{name}`, which the response `{response.name}` needs.")
+    last = len(trial.phase) - 1
+    if response.phase is not None:
+        last = max((index for index, phase in enumerate(trial.phase) if phase == response.phase), default=last)
+    if response.epoch == "last":
+        return float(trial.scalars[name][last])
+    chosen = _best_epoch(trial.scalars[_name("validation", response)][: last + 1], trial, response)
+    return float(trial.scalars[name][chosen])
+
+
+def _name(split: str, response: Response) -> str:
+    return f"{split}_{'tta_' if response.view == 'tta' else ''}{response.metric.replace('-', '_')}"
+
+
+def _best_epoch(values_E: np.ndarray, trial: StoredTrial, response: Response) -> int:
+    better = trial.higher_is_better.get(_name("validation", response), True)
+    return int(np.nanargmax(values_E) if better else np.nanargmin(values_E))
+
+
+def cell_trials(stored: Sequence[StoredTrial]) -> dict[tuple[Any, ...], list[StoredTrial]]:
+    """Group trials by cell, in order of appearance."""
+    cells: dict[tuple[Any, ...], list[StoredTrial]] = {}
+    for trial in stored:
+        cells.setdefault(tuple(trial.cell.items()), []).append(trial)
+    return cells

@@ -1,0 +1,238 @@
+"""One HDF5 file for each trial.
+
+Written under a temporary name, flushed to disk and renamed: a file that exists is whole. Dimensions are real HDF5
+dimension scales, so that ``xarray.open_dataset(path, engine="h5netcdf")`` finds them by name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from cnnbench.errors import StoreError
+from cnnbench.types import Cost
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from cnnbench.types import EpochRecord, MetricInfo, Predictions, TrialResult
+
+FORMAT_VERSION = 1
+
+_TEXT = h5py.string_dtype("utf-8")
+_COLUMNS = {
+    "phase": ("1", "Phase of training"),
+    "size_px": ("pixel", "Side of training and evaluation images"),
+    "lr": ("1", "Learning rate at the last step of the epoch, of layer groups with multiplier 1"),
+    "train_s": ("s", "Wall time in training steps"),
+    "train_cpu_s": ("s", "Processor time of the training thread in training steps"),
+    "train_flops": ("1", "Floating-point operations in training steps"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTrial:
+    """A trial as it was read back: everything but the large arrays."""
+
+    id: str
+    cell: Mapping[str, Any]
+    replicate: int
+    recipe: Mapping[str, Any]
+    seeds: Mapping[str, int]
+    environment: Mapping[str, Any]
+    cost: Cost
+    found_lr: float | None
+    phase: tuple[str, ...]
+    """Phase of each epoch."""
+    size_px: NDArray[np.int64]
+    """Image side of each epoch."""
+    scalars: Mapping[str, NDArray[np.float64]]
+    """Scalar values by epoch; NaN where an epoch has none."""
+    descriptions: Mapping[str, tuple[str, str]]
+    """Name of a value -> (unit, long name)."""
+    higher_is_better: Mapping[str, bool]
+    """By name of a value, where one direction is better."""
+
+
+def write_trial(path: Path, result: TrialResult) -> None:
+    """Write the file of a finished trial.
+
+    Raises:
+        StoreError: It cannot be written; nothing of its name is left behind.
+    """
+    handle, name = tempfile.mkstemp(prefix=".new-", suffix=".h5", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        with h5py.File(temporary, "w", track_order=True) as file:
+            _write_attributes(file, result)
+            _write_epochs(file, result)
+            _write_predictions(file, result.predictions)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_attributes(file: h5py.File, result: TrialResult) -> None:
+    trial, cost = result.trial, result.cost
+    attributes: dict[str, Any] = {
+        "format": "cnnbench trial",
+        "format_version": FORMAT_VERSION,
+        "trial_id": trial.id,
+        "study": trial.study,
+        "replicate": trial.replicate,
+        "cell": json.dumps(dict(trial.cell), ensure_ascii=False),
+        "seeds": json.dumps(dict(trial.seeds)),
+        "recipe": json.dumps(dict(trial.recipe), ensure_ascii=False),
+        "data_fingerprint": trial.data_fingerprint,
+        "environment": json.dumps(dict(result.environment), ensure_ascii=False),
+        "train_s": cost.train_s,
+        "train_cpu_s": cost.train_cpu_s,
+        "evaluation_s": cost.evaluation_s,
+        "total_s": cost.total_s,
+        "train_flops": cost.flops,
+        "parameters": cost.parameters,
+        "peak_memory_bytes": cost.peak_memory_bytes,
+        "concurrent_trials": cost.concurrent_trials,
+        "resumed": np.int8(cost.resumed),
+    }
+    if result.found_lr is not None:
+        attributes["found_lr"] = result.found_lr
+    file.attrs.update(attributes)
+
+
+def _write_epochs(file: h5py.File, result: TrialResult) -> None:
+    epochs = result.epochs
+    _scale(file, "epoch", np.asarray([record.epoch for record in epochs], np.int64), "Epoch, counted from 0")
+    columns: dict[str, Any] = {
+        "phase": np.asarray([record.phase for record in epochs], dtype=object),
+        "size_px": np.asarray([record.size_px for record in epochs], np.int64),
+        "lr": np.asarray([record.lr for record in epochs]),
+        "train_s": np.asarray([record.train_s for record in epochs]),
+        "train_cpu_s": np.asarray([record.train_cpu_s for record in epochs]),
+        "train_flops": np.asarray([record.flops for record in epochs]),
+    }
+    for name, values in columns.items():
+        _variable(file, name, values, ("epoch",), _COLUMNS[name])
+    for metric in result.metrics:
+        values = _stacked(epochs, metric)
+        for dim, length in zip(metric.dims, values.shape[1:], strict=True):
+            _dimension(file, dim, length, result.class_names)
+        _variable(file, metric.name, values, ("epoch", *metric.dims), (metric.unit, metric.long_name))
+        if metric.higher_is_better is not None:
+            file[metric.name].attrs["higher_is_better"] = np.int8(metric.higher_is_better)
+    _dimension(file, "class", len(result.class_names), result.class_names)
+
+
+def _stacked(epochs: Sequence[EpochRecord], metric: MetricInfo) -> NDArray[np.float64]:
+    """Stack a metric over epochs, with NaN where an epoch has no value (test-time augmentation within a phase)."""
+    shape = next((record.values[metric.name].shape for record in epochs if metric.name in record.values), ())
+    empty = np.full(shape, np.nan)
+    return np.stack([np.asarray(record.values.get(metric.name, empty), np.float64) for record in epochs])
+
+
+def _write_predictions(file: h5py.File, blocks: Sequence[Predictions]) -> None:
+    for block in blocks:
+        dim = f"{block.split}_example"
+        if dim not in file:
+            _scale(file, dim, block.example_N, f"Index of the {block.split} example in the dataset")
+            _variable(file, f"{block.split}_label", block.label_N, (dim,), ("1", "True class"))
+        name = f"{block.split}_{'tta_' if block.view == 'tta' else ''}logits"
+        long_name = "Log-probabilities averaged over views" if block.view == "tta" else "Logits"
+        _variable(file, name, block.logits_NK, (dim, "class"), ("1", f"{long_name} of the last epoch"))
+
+
+def _dimension(file: h5py.File, dim: str, length: int, class_names: Sequence[str]) -> None:
+    if dim in file:
+        return
+    if dim in ("class", "predicted_class") and length == len(class_names):
+        _scale(file, dim, np.asarray(class_names, dtype=object), "Class" if dim == "class" else "Predicted class")
+    else:
+        _scale(file, dim, np.arange(length), dim)
+
+
+def _scale(file: h5py.File, name: str, values: NDArray[Any], long_name: str) -> None:
+    data = file.create_dataset(name, data=values, dtype=_TEXT if values.dtype == object else None)
+    data.attrs["long_name"] = long_name
+    data.make_scale(name)
+
+
+def _variable(
+    file: h5py.File, name: str, values: NDArray[Any], dims: Sequence[str], described: tuple[str, str]
+) -> None:
+    data = file.create_dataset(name, data=values, dtype=_TEXT if values.dtype == object else None)
+    data.attrs["units"], data.attrs["long_name"] = described
+    for axis, dim in enumerate(dims):
+        data.dims[axis].attach_scale(file[dim])
+
+
+def read_trial(path: Path) -> StoredTrial:
+    """Read the file of a trial, without its predictions and array-valued metrics.
+
+    Raises:
+        StoreError: It is no trial file, or one of a later format.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return _read(file, path)
+    except (OSError, KeyError) as error:
+        raise StoreError(
+            f"{path} cannot be read as a trial ({error}); delete it and run the study again to replace it."
+        ) from error
+
+
+def _read(file: h5py.File, path: Path) -> StoredTrial:
+    attributes = dict(file.attrs)
+    version = int(attributes["format_version"])
+    if version > FORMAT_VERSION:
+        raise StoreError(
+            f"{path} has format {version}; this cnnbench reads formats up to {FORMAT_VERSION}: upgrade it."
+        )
+    scalars: dict[str, NDArray[np.float64]] = {}
+    descriptions: dict[str, tuple[str, str]] = {}
+    better: dict[str, bool] = {}
+    num_epochs = len(file["epoch"])
+    for name, data in file.items():
+        described = "units" in data.attrs and data.shape == (num_epochs,) and data.dtype.kind in "fi"
+        if described and len(data.dims[0]) and data.dims[0][0].name == "/epoch":
+            scalars[name] = np.asarray(data[()], np.float64)
+            descriptions[name] = (str(data.attrs["units"]), str(data.attrs["long_name"]))
+            if "higher_is_better" in data.attrs:
+                better[name] = bool(data.attrs["higher_is_better"])
+    return StoredTrial(
+        id=str(attributes["trial_id"]),
+        cell=json.loads(attributes["cell"]),
+        replicate=int(attributes["replicate"]),
+        recipe=json.loads(attributes["recipe"]),
+        seeds=json.loads(attributes["seeds"]),
+        environment=json.loads(attributes["environment"]),
+        cost=Cost(
+            train_s=float(attributes["train_s"]),
+            train_cpu_s=float(attributes["train_cpu_s"]),
+            evaluation_s=float(attributes["evaluation_s"]),
+            total_s=float(attributes["total_s"]),
+            flops=float(attributes["train_flops"]),
+            parameters=int(attributes["parameters"]),
+            peak_memory_bytes=int(attributes["peak_memory_bytes"]),
+            concurrent_trials=int(attributes["concurrent_trials"]),
+            resumed=bool(attributes["resumed"]),
+        ),
+        found_lr=float(attributes["found_lr"]) if "found_lr" in attributes else None,
+        phase=tuple(text.decode() for text in file["phase"][()]),
+        size_px=np.asarray(file["size_px"][()], np.int64),
+        scalars=scalars,
+        descriptions=descriptions,
+        higher_is_better=better,
+    )

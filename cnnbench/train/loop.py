@@ -1,0 +1,279 @@
+"""Training: phases, epochs, steps.
+
+Shapes: B batch, C channels, H/W pixels, K classes.
+
+A trial is one thread on one device. Nothing inside an epoch waits for the device: losses and hits are summed there and
+read once when the epoch is over. The clock runs over the training steps of an epoch, batches included; evaluation,
+metrics, warm-up steps and checkpoints are outside.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from cnnbench.data import split_examples
+from cnnbench.data.batches import Normalization, TrainingData, stream_seed
+from cnnbench.design import Probe, build_network, group_multipliers, probe, trainable_groups
+from cnnbench.plugin import EvaluationBatch, ParameterGroup, Progress
+from cnnbench.spec import Recipe
+from cnnbench.train.evaluate import Evaluator, autocast, compute_metrics, metric_infos, predictions
+from cnnbench.train.lr_finder import find_lr
+from cnnbench.types import EpochRecord, Predictions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from cnnbench.data import PreparedDataset
+    from cnnbench.registry import Registry
+    from cnnbench.spec import Phase
+    from cnnbench.train.evaluate import View
+    from cnnbench.types import MetricInfo, Trial
+
+_FINDER_EPOCHS = 2**40
+"""Batches of the learning-rate finder are drawn far beyond any epoch's draws."""
+
+_flops_by_probe: dict[Probe, float] = {}
+
+
+class DivergedError(Exception):
+    """The training loss is no longer finite."""
+
+
+class Training:
+    """One trial while it trains."""
+
+    def __init__(self, trial: Trial, registry: Registry, dataset: PreparedDataset, device: torch.device) -> None:
+        self.trial, self.dataset, self.device = trial, dataset, device
+        self.recipe = Recipe.model_validate(trial.recipe)
+        self.seeds: Mapping[str, int] = trial.seeds
+        self.model = registry.model(self.recipe.model)
+        self.optimizer_component = registry.optimizer(self.recipe.optimizer)
+        self.metrics = [registry.metric(ref) for ref in self.recipe.metrics]
+        self.augmentations = [registry.augmentation(ref) for ref in self.recipe.augmentation]
+        self.schedulers = {phase.name: registry.scheduler(phase.schedule) for phase in self.recipe.phases}
+        self.parts = split_examples(dataset.labels_N(), self.recipe.split, self.seeds["split"], dataset.splits_N())
+        self.evaluator = Evaluator(
+            self.recipe.precision, self.augmentations, self.recipe.tta_views, self.seeds["augment"]
+        )
+        self.splits = ("validation", "test") if self.parts.test.size else ("validation",)
+        self.network = self._new_network()
+        self.groups = trainable_groups(self.model, self.network)
+        self.base_lr = self.optimizer_component.lr
+        self.found_lr: float | None = None
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.train_s = self.train_flops = self.evaluation_s = 0.0
+        self._data: dict[int, TrainingData] = {}
+
+    def _new_network(self) -> nn.Module:
+        torch.manual_seed(self.seeds["init"])
+        info = self.dataset.info
+        largest_px = max(phase.size_px for phase in self.recipe.phases)
+        network = build_network(self.model, info.channels, largest_px, len(info.class_names))
+        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # torch's stubs lack the keyword form
+
+    # -------------------------------------------------------------------------------------------- phases
+
+    def enter_phase(self, phase: Phase) -> None:
+        """Freeze what the phase freezes, build its optimizer, and warm everything up on throw-away copies."""
+        multipliers = self._multipliers(phase)
+        for name, parameters in self.groups.items():
+            for parameter in parameters:
+                parameter.requires_grad_(multipliers[name] > 0)
+        self.optimizer = self._new_optimizer(phase, self.groups)
+        self._warm_up(phase)
+
+    def _multipliers(self, phase: Phase) -> dict[str, float]:
+        return group_multipliers(self.groups, phase.trainable)
+
+    def _new_optimizer(self, phase: Phase, groups: Mapping[str, list[nn.Parameter]]) -> torch.optim.Optimizer:
+        lr, multipliers = self._phase_lr(phase), self._multipliers(phase)
+        return self.optimizer_component.build(
+            [
+                ParameterGroup(name, parameters, lr * multipliers[name])
+                for name, parameters in groups.items()
+                if multipliers[name] > 0 and parameters
+            ]
+        )
+
+    def _warm_up(self, phase: Phase) -> None:
+        """Take one step on copies, so that the clock does not see kernels being chosen and memory being fetched."""
+        network = copy.deepcopy(self.network)
+        optimizer = self._new_optimizer(phase, trainable_groups(self.model, network))
+        data = self.data(phase.size_px)
+        index_B = torch.from_numpy(self.parts.train[: self.recipe.batch_size])
+        generator = torch.Generator().manual_seed(0)
+        images_BCHW, label_B = data.batch(index_B, self.augmentations, generator)
+        self._set_mode(network)
+        self.loss(network, images_BCHW, label_B).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        optimizer.step()
+        self._synchronize()
+
+    def find_lr(self) -> None:
+        """Replace the optimizer's learning rate by what the range test finds on the first phase's images."""
+        finder, phase = self.recipe.lr_finder, self.recipe.phases[0]
+        if finder is None:
+            return
+        torch.manual_seed(stream_seed(self.seeds["dropout"], _FINDER_EPOCHS))
+
+        def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+            for epoch in itertools.count(_FINDER_EPOCHS):
+                yield from self._epoch_batches(phase, epoch)
+
+        def make_optimizer(network: nn.Module) -> torch.optim.Optimizer:
+            self._set_mode(network)
+            return self._new_optimizer(phase, trainable_groups(self.model, network))
+
+        self.found_lr = self.base_lr = find_lr(finder, self.network, make_optimizer, batches(), self.loss)
+
+    # -------------------------------------------------------------------------------------------- epochs
+
+    def run_epoch(self, phase: Phase, epoch: int, epoch_in_phase: int) -> tuple[EpochRecord, tuple[Predictions, ...]]:
+        """Train one epoch and evaluate it.
+
+        Raises:
+            DivergedError: The mean training loss is not finite.
+        """
+        lr, train_s, train_cpu_s, values = self._train_epoch(phase, epoch, epoch_in_phase)
+        flops = self._flops_per_image(phase) * len(self.parts.train)
+        self.train_s += train_s
+        self.train_flops += flops
+        started = time.perf_counter()
+        is_phase_end = epoch_in_phase == phase.epochs - 1
+        views: tuple[View, ...] = phase.evaluate if is_phase_end else ("plain",)
+        outputs: list[Predictions] = []
+        for split in self.splits:
+            for view in views:
+                predicted = self._predict(phase, split, view)
+                batch = EvaluationBatch(
+                    torch.from_numpy(predicted.logits_NK),
+                    torch.from_numpy(predicted.label_N),
+                    self.train_s,
+                    self.train_flops,
+                )
+                values.update(compute_metrics(self.metrics, batch, split, view))
+                outputs.append(predicted)
+        self.evaluation_s += time.perf_counter() - started
+        record = EpochRecord(epoch, phase.name, phase.size_px, lr, train_s, train_cpu_s, flops, values)
+        return record, tuple(outputs)
+
+    def _train_epoch(
+        self, phase: Phase, epoch: int, epoch_in_phase: int
+    ) -> tuple[float, float, float, dict[str, NDArray[np.floating]]]:
+        optimizer, scheduler = self.optimizer, self.schedulers[phase.name]
+        assert optimizer is not None  # noqa: S101 - `enter_phase` comes first
+        base_lrs = self._base_lrs(phase)
+        steps = self.steps_per_epoch
+        loss_sum = torch.zeros((), device=self.device)
+        hits = torch.zeros((), device=self.device, dtype=torch.int64)
+        num_seen, multiplier = 0, 0.0
+        torch.manual_seed(stream_seed(self.seeds["dropout"], epoch))
+        self._set_mode(self.network)
+        self._synchronize()
+        wall, cpu = time.perf_counter(), time.thread_time()
+        for step, (images_BCHW, label_B) in enumerate(self._epoch_batches(phase, epoch)):
+            progress = Progress(epoch_in_phase * steps + step, phase.epochs * steps, steps)
+            multiplier = scheduler.multiplier(progress)
+            for group, base_lr in zip(optimizer.param_groups, base_lrs, strict=True):
+                group["lr"] = base_lr * multiplier
+            optimizer.zero_grad(set_to_none=True)
+            with autocast(self.device, self.recipe.precision):
+                logits_BK = self.network(images_BCHW)
+            loss = self._loss_of_logits(logits_BK, label_B)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            optimizer.step()
+            loss_sum += loss.detach() * len(label_B)
+            hits += (logits_BK.detach().argmax(dim=1) == label_B).sum()
+            num_seen += len(label_B)
+        self._synchronize()
+        train_s, train_cpu_s = time.perf_counter() - wall, time.thread_time() - cpu
+        mean_loss = float(loss_sum) / num_seen
+        if not math.isfinite(mean_loss):
+            raise DivergedError(f"the training loss became {mean_loss} in epoch {epoch} (phase `{phase.name}`).")
+        lr = self._phase_lr(phase) * multiplier
+        values = {"train_loss": np.asarray(mean_loss), "train_accuracy": np.asarray(float(hits) / num_seen)}
+        return lr, train_s, train_cpu_s, values
+
+    def _base_lrs(self, phase: Phase) -> list[float]:
+        """Return the learning rates of the phase's parameter groups before any schedule."""
+        lr, multipliers = self._phase_lr(phase), self._multipliers(phase)
+        return [lr * multipliers[name] for name in self.groups if multipliers[name] > 0 and self.groups[name]]
+
+    def _phase_lr(self, phase: Phase) -> float:
+        return phase.lr if phase.lr is not None else self.base_lr
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Training steps of an epoch; a last batch of a single example is left out."""
+        num, batch_size = len(self.parts.train), self.recipe.batch_size
+        return max(1, num // batch_size + (num % batch_size > 1))
+
+    def _epoch_batches(self, phase: Phase, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        seeds = (self.seeds["order"], self.seeds["augment"], epoch)
+        return self.data(phase.size_px).training_batches(
+            self.parts.train, self.recipe.batch_size, seeds, self.augmentations
+        )
+
+    def _predict(self, phase: Phase, split: str, view: View) -> Predictions:
+        indices: NDArray[np.int64] = getattr(self.parts, split)
+        data = self.data(phase.size_px)
+        logits_NK = self.evaluator.logits_NK(self.network, data, indices, view)
+        return predictions(split, view, indices, data.label_N.cpu()[torch.from_numpy(indices)], logits_NK)
+
+    # -------------------------------------------------------------------------------------------- parts
+
+    def data(self, size_px: int) -> TrainingData:
+        """Return the images at one size."""
+        if size_px not in self._data:
+            images_NCHW = self.dataset.images_NCHW(size_px, self.recipe.resize)
+            normalization = Normalization.of(self.recipe.normalization, images_NCHW, self.parts.train)
+            self._data[size_px] = TrainingData(images_NCHW, self.dataset.labels_N(), normalization, self.device)
+        return self._data[size_px]
+
+    def loss(self, network: nn.Module, images_BCHW: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:
+        """Return the recipe's training loss of a network on a batch."""
+        with autocast(self.device, self.recipe.precision):
+            logits_BK = network(images_BCHW)
+        return self._loss_of_logits(logits_BK, label_B)
+
+    def _loss_of_logits(self, logits_BK: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:
+        smoothing = self.recipe.loss.label_smoothing
+        return functional.cross_entropy(logits_BK.float(), label_B, label_smoothing=smoothing)
+
+    @property
+    def metric_infos(self) -> tuple[MetricInfo, ...]:
+        """Describe every value that this trial records."""
+        views: tuple[View, ...] = ("plain", "tta")
+        used = [view for view in views if any(view in phase.evaluate for phase in self.recipe.phases)]
+        return metric_infos(self.metrics, self.splits, used)
+
+    def _set_mode(self, network: nn.Module) -> None:
+        """Training mode for what is trained; frozen layers keep their running statistics as they are."""
+        network.train()
+        for module in network.modules():
+            own = list(module.parameters(recurse=False))
+            if own and not any(parameter.requires_grad for parameter in own):
+                module.eval()
+
+    def _flops_per_image(self, phase: Phase) -> float:
+        trainable = phase.trainable if isinstance(phase.trainable, str) else tuple(phase.trainable.items())
+        largest_px = max(phase.size_px for phase in self.recipe.phases)
+        info = self.dataset.info
+        request = Probe(self.model, info.channels, len(info.class_names), largest_px, phase.size_px, trainable)
+        if request not in _flops_by_probe:
+            _flops_by_probe[request] = probe(request).train_flops
+        return _flops_by_probe[request]
+
+    def _synchronize(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)

@@ -1,0 +1,188 @@
+"""Run one trial from its start, or from its checkpoint, to its outcome."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+from cnnbench.environment import comparability
+from cnnbench.errors import DataError
+from cnnbench.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from cnnbench.train.loop import DivergedError, Training
+from cnnbench.types import Cost, EpochRecord, Predictions, Trial, TrialFailure, TrialOutcome, TrialResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cnnbench.data import PreparedDataset
+    from cnnbench.registry import Registry
+    from cnnbench.spec import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRequest:
+    """A trial and where it is to be run."""
+
+    trial: Trial
+    device: str
+    checkpoint: Path | None
+    """File of its checkpoint; None for no checkpoints."""
+    checkpoint_every_s: float = 30.0
+    """Least time between two checkpoints, seconds; 0 for one at each epoch."""
+
+
+class Listener(Protocol):
+    """Is told how a trial goes on."""
+
+    def started(self, resumed_epoch: int) -> None:
+        """Called when training begins; ``resumed_epoch`` is 0 unless it goes on from a checkpoint."""
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Called after each epoch, when its clock has stopped."""
+
+
+def run_trial(request: TrialRequest, registry: Registry, dataset: PreparedDataset, listener: Listener) -> TrialOutcome:
+    """Train, evaluate, and return the outcome; what goes wrong in a trial is its outcome, too."""
+    run = _Run(request, registry, dataset, listener)
+    try:
+        return run.to_end()
+    except DivergedError as error:
+        return run.failure("Diverged", str(error), "")
+    except DataError as error:
+        return run.failure("BadSplit", str(error), "")
+    except Exception as error:  # noqa: BLE001 - a trial's failure is data: the study goes on without it
+        kind = "OutOfMemory" if _is_out_of_memory(error) else type(error).__name__
+        return run.failure(kind, str(error), traceback.format_exc())
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # On CPUs torch raises a plain RuntimeError, known by its text alone.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+class _Run:
+    def __init__(self, request: TrialRequest, registry: Registry, dataset: PreparedDataset, listener: Listener) -> None:
+        self.request, self.registry, self.dataset, self.listener = request, registry, dataset, listener
+        self.records: list[EpochRecord] = []
+        self.spent_before_s = 0.0
+        self.started_at = self.saved_at = time.perf_counter()
+
+    def failure(self, error_class: str, message: str, trace: str) -> TrialFailure:
+        epoch = len(self.records) if self.records or error_class == "Diverged" else None
+        return TrialFailure(self.request.trial, error_class, message, trace, epoch)
+
+    def to_end(self) -> TrialResult:
+        device = torch.device(self.request.device)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        training = Training(self.request.trial, self.registry, self.dataset, device)
+        checkpoint = self._load(device)
+        if checkpoint is not None:
+            self._restore(training, checkpoint)
+        self.listener.started(len(self.records))
+        if checkpoint is None:
+            training.find_lr()
+        outputs = self._train(training, checkpoint)
+        return self._result(training, outputs, resumed=checkpoint is not None)
+
+    def _train(self, training: Training, checkpoint: Checkpoint | None) -> tuple[Predictions, ...]:
+        outputs: tuple[Predictions, ...] = ()
+        entered: Phase | None = None
+        num_done = len(self.records)
+        for epoch, phase, epoch_in_phase in _schedule(training.recipe.phases):
+            if epoch < num_done:
+                continue
+            if phase is not entered:
+                training.enter_phase(phase)
+                entered = phase
+                if checkpoint is not None and epoch == num_done and epoch_in_phase > 0:
+                    assert training.optimizer is not None  # noqa: S101 - just built
+                    training.optimizer.load_state_dict(dict(checkpoint.optimizer))
+            record, outputs = training.run_epoch(phase, epoch, epoch_in_phase)
+            self.records.append(record)
+            self.listener.epoch(record)
+            self._save(training)
+        return outputs
+
+    def _load(self, device: torch.device) -> Checkpoint | None:
+        if self.request.checkpoint is None:
+            return None
+        return load_checkpoint(self.request.checkpoint, self.request.trial.id, device)
+
+    def _restore(self, training: Training, checkpoint: Checkpoint) -> None:
+        training.network.load_state_dict(dict(checkpoint.network))
+        self.records = list(checkpoint.records)
+        training.train_s = sum(record.train_s for record in self.records)
+        training.train_flops = sum(record.flops for record in self.records)
+        training.evaluation_s = checkpoint.evaluation_s
+        if checkpoint.found_lr is not None:
+            training.found_lr = training.base_lr = checkpoint.found_lr
+        self.spent_before_s = checkpoint.total_s
+
+    def _save(self, training: Training) -> None:
+        """Write a checkpoint when the last one is old enough; not at the end, where the result itself is written."""
+        path = self.request.checkpoint
+        is_end = len(self.records) == sum(phase.epochs for phase in training.recipe.phases)
+        now = time.perf_counter()
+        if path is None or is_end or now - self.saved_at < self.request.checkpoint_every_s:
+            return
+        assert training.optimizer is not None  # noqa: S101 - an epoch has been trained
+        save_checkpoint(
+            path,
+            Checkpoint(
+                trial_id=self.request.trial.id,
+                network=training.network.state_dict(),
+                optimizer=training.optimizer.state_dict(),
+                records=tuple(self.records),
+                found_lr=training.found_lr,
+                evaluation_s=training.evaluation_s,
+                total_s=self.spent_before_s + now - self.started_at,
+            ),
+        )
+        self.saved_at = time.perf_counter()
+
+    def _result(self, training: Training, outputs: tuple[Predictions, ...], *, resumed: bool) -> TrialResult:
+        cost = Cost(
+            train_s=training.train_s,
+            train_cpu_s=sum(record.train_cpu_s for record in self.records),
+            evaluation_s=training.evaluation_s,
+            total_s=self.spent_before_s + time.perf_counter() - self.started_at,
+            flops=training.train_flops,
+            parameters=sum(parameter.numel() for parameter in training.network.parameters()),
+            peak_memory_bytes=_peak_memory_bytes(training.device),
+            concurrent_trials=1,
+            resumed=resumed,
+        )
+        return TrialResult(
+            trial=self.request.trial,
+            epochs=tuple(self.records),
+            metrics=training.metric_infos,
+            class_names=self.dataset.info.class_names,
+            predictions=outputs,
+            cost=cost,
+            environment=comparability(self.request.device, training.recipe.precision),
+            found_lr=training.found_lr,
+        )
+
+
+def _schedule(phases: tuple[Phase, ...]) -> Iterator[tuple[int, Phase, int]]:
+    """Yield (epoch, phase, epoch in the phase) through all phases."""
+    epoch = 0
+    for phase in phases:
+        for epoch_in_phase in range(phase.epochs):
+            yield epoch, phase, epoch_in_phase
+            epoch += 1
+
+
+def _peak_memory_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes on Linux

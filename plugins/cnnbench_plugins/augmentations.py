@@ -1,0 +1,140 @@
+"""Random transformations of training images: a whole batch at once, each image with numbers of its own.
+
+The random numbers are drawn on the CPU, a few for each image; everything else runs on the images' device. Positions
+are in grid coordinates: -1 to 1 over the width (x) and over the height (y).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Self
+
+from pydantic import Field, model_validator
+
+from cnnbench.plugin import Augmentation
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Distort", "Flip", "Rotate", "Shift", "Zoom"]
+
+
+class Flip(Augmentation):
+    """Mirror images left to right, or upside down."""
+
+    key = "flip"
+    horizontal: float = Field(0.5, ge=0, le=1, description="Probability of mirroring left to right.")
+    vertical: float = Field(0.0, ge=0, le=1, description="Probability of turning upside down.")
+
+    def apply(self, images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """Return the images, some of them mirrored."""
+        import torch
+
+        drawn_B2 = torch.rand(len(images_BCHW), 2, generator=rng)
+        flipped_BCHW = images_BCHW.clone()
+        for probability, axis, drawn_B in ((self.horizontal, 3, drawn_B2[:, 0]), (self.vertical, 2, drawn_B2[:, 1])):
+            chosen = (drawn_B < probability).nonzero().flatten().to(images_BCHW.device)
+            flipped_BCHW[chosen] = flipped_BCHW[chosen].flip(axis)
+        return flipped_BCHW
+
+
+class Zoom(Augmentation):
+    """Magnify or reduce images about their centre; what comes into view is the mirrored border."""
+
+    key = "zoom"
+    low: float = Field(0.9, gt=0, le=10, description="Smallest scale; below 1 the image shrinks.")
+    high: float = Field(1.1, gt=0, le=10, description="Largest scale; above 1 the borders are cut off.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError("`low` must not be above `high`.")
+        return self
+
+    def apply(self, images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """Return the images, each at a scale drawn evenly on a logarithmic axis."""
+        import torch
+
+        log_low, log_high = math.log(self.low), math.log(self.high)
+        scale_B = torch.exp(log_low + (log_high - log_low) * torch.rand(len(images_BCHW), generator=rng))
+        zero_B = torch.zeros_like(scale_B)
+        rows = ((1 / scale_B, zero_B, zero_B), (zero_B, 1 / scale_B, zero_B))
+        return _affine(images_BCHW, torch.stack([torch.stack(row, 1) for row in rows], 1))
+
+
+class Rotate(Augmentation):
+    """Turn images about their centre; what comes into view is the mirrored border."""
+
+    key = "rotate"
+    degrees: float = Field(10.0, ge=0, le=180, description="Largest angle, to either side.")
+
+    def apply(self, images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """Return the images, each turned by an angle drawn evenly."""
+        import torch
+
+        height, width = images_BCHW.shape[2:]
+        angle_B = math.radians(self.degrees) * (2 * torch.rand(len(images_BCHW), generator=rng) - 1)
+        cos_B, sin_B, zero_B = angle_B.cos(), angle_B.sin(), torch.zeros_like(angle_B)
+        # Grid coordinates are relative to the sides, so a turn of an oblong image needs their ratio.
+        rows = ((cos_B, sin_B * (height / width), zero_B), (-sin_B * (width / height), cos_B, zero_B))
+        return _affine(images_BCHW, torch.stack([torch.stack(row, 1) for row in rows], 1))
+
+
+class Shift(Augmentation):
+    """Move images; what comes into view is the mirrored border."""
+
+    key = "shift"
+    share: float = Field(0.1, ge=0, le=0.5, description="Largest displacement, as a share of the side, on each axis.")
+
+    def apply(self, images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """Return the images, each displaced by distances drawn evenly."""
+        import torch
+
+        offset_B2 = 2 * self.share * (2 * torch.rand(len(images_BCHW), 2, generator=rng) - 1)
+        identity_B22 = torch.eye(2).expand(len(images_BCHW), 2, 2)
+        return _affine(images_BCHW, torch.cat([identity_B22, offset_B2[:, :, None]], 2))
+
+
+class Distort(Augmentation):
+    """Bend images smoothly, as rubber, by moving the points of a coarse grid.
+
+    The elastic distortion of Simard, Steinkraus & Platt (2003, section 2), with a coarse grid of random displacements
+    and cubic interpolation between its points in place of a smoothed field.
+    """
+
+    key = "distort"
+    strength: float = Field(
+        0.03, ge=0, le=0.5, description="Deviation of a point's displacement, as a share of the side, on each axis."
+    )
+    points: int = Field(4, ge=2, le=32, description="Grid points per side; more bend on a finer scale.")
+
+    def apply(self, images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """Return the images, each bent in its own way."""
+        import torch
+        from torch.nn import functional
+
+        drawn_B2PP = torch.randn(len(images_BCHW), 2, self.points, self.points, generator=rng)
+        # Shares of the side are half as long as grid coordinates, which span 2.
+        moved_B2PP = (2 * self.strength * drawn_B2PP).to(images_BCHW.device)
+        moved_B2HW = functional.interpolate(moved_B2PP, size=images_BCHW.shape[2:], mode="bicubic", align_corners=True)
+        straight_1HW2 = functional.affine_grid(
+            torch.eye(2, 3, device=images_BCHW.device)[None], [1, 1, *images_BCHW.shape[2:]], align_corners=False
+        )
+        return _sample(images_BCHW, straight_1HW2 + moved_B2HW.permute(0, 2, 3, 1))
+
+
+def _affine(images_BCHW: torch.Tensor, output_to_input_B23: torch.Tensor) -> torch.Tensor:
+    from torch.nn import functional
+
+    grid_BHW2 = functional.affine_grid(
+        output_to_input_B23.to(images_BCHW.device), list(images_BCHW.shape), align_corners=False
+    )
+    return _sample(images_BCHW, grid_BHW2)
+
+
+def _sample(images_BCHW: torch.Tensor, grid_BHW2: torch.Tensor) -> torch.Tensor:
+    from torch.nn import functional
+
+    return functional.grid_sample(
+        images_BCHW, grid_BHW2, mode="bilinear", padding_mode="reflection", align_corners=False
+    )

@@ -1,0 +1,162 @@
+"""Architectures: counts from the papers, validation, and where they are cut into layer groups."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from cnnbench_plugins.models import BlockCnn, ResNetSmall, Torchvision
+from pydantic import ValidationError
+from torch import nn
+
+
+def build(model: BlockCnn | ResNetSmall | Torchvision, shape_CHW: tuple[int, int, int], num_classes: int) -> nn.Module:
+    """Build without computing: only shapes matter."""
+    with torch.device("meta"):
+        return model.build(shape_CHW, num_classes)
+
+
+def count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def weighted_layers(network: nn.Module) -> int:
+    return sum(isinstance(module, nn.Conv2d | nn.Linear) for module in network.modules())
+
+
+@pytest.mark.parametrize("depth", [8, 14, 20, 56])
+def test_resnet_small_has_as_many_weighted_layers_as_its_depth(depth: int):
+    assert weighted_layers(build(ResNetSmall(depth=depth), (3, 32, 32), 10)) == depth
+
+
+@pytest.mark.parametrize(("depth", "millions"), [(20, 0.27), (32, 0.46), (56, 0.85), (110, 1.7)])
+def test_resnet_small_has_the_papers_number_of_parameters(depth: int, millions: float):
+    """Table 6 of He et al. 2015."""
+    assert count(build(ResNetSmall(depth=depth), (3, 32, 32), 10)) / 1e6 == pytest.approx(millions, rel=0.03)
+
+
+@pytest.mark.parametrize("depth", [9, 10, 13, 18])
+def test_a_depth_that_is_not_6n_plus_2_is_refused_with_its_neighbours(depth: int):
+    lower = 8 if depth < 14 else 14
+    with pytest.raises(ValidationError, match=f"use {lower} or {lower + 6}"):
+        ResNetSmall(depth=depth)
+
+
+def test_projection_shortcuts_add_one_convolution_for_each_change_of_shape():
+    plain, projected = (
+        build(ResNetSmall(depth=14, shortcut=shortcut), (1, 32, 32), 3) for shortcut in ("identity", "projection")
+    )
+    assert weighted_layers(projected) == weighted_layers(plain) + 2
+
+
+def test_a_stem_stride_of_2_halves_the_features():
+    network = build(ResNetSmall(stem_stride=2), (1, 32, 32), 3)
+    assert network.get_submodule("stem")(torch.empty(1, 1, 32, 32, device="meta")).shape[2:] == (16, 16)
+
+
+@pytest.mark.parametrize("model", [ResNetSmall(dropout=0.5), Torchvision(dropout=0.5), BlockCnn(dropout=0.5)])
+def test_dropout_acts_in_training_only(model: BlockCnn | ResNetSmall | Torchvision):
+    network = model.build((1, 32, 32), 3)
+    images_BCHW = torch.rand(4, 1, 32, 32)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.0
+    assert not torch.equal(network.train()(images_BCHW), network(images_BCHW))
+    assert torch.equal(network.eval()(images_BCHW), network(images_BCHW))
+
+
+@pytest.mark.parametrize(
+    ("size_px", "most_blocks"), [(128, 3), (256, 4), (512, 4), (1024, 4)], ids=lambda value: str(value)
+)
+def test_block_cnn_with_growing_kernels_lacks_the_cell_that_the_paper_lacks(size_px: int, most_blocks: int):
+    """Hudson, Methods: four blocks could not be trained on 128 px, all other combinations could."""
+    for blocks in (1, 2, 3, 4):
+        model = BlockCnn(blocks=blocks, kernel_px=3, kernel_growth=3)
+        if blocks <= most_blocks:
+            build(model, (1, size_px, size_px), 2)
+        else:
+            with pytest.raises(ValueError, match="block 4 of 4 gets images of 10 px, too small for its convolution"):
+                build(model, (1, size_px, size_px), 2)
+
+
+def test_block_cnn_widens_with_each_block():
+    network = build(BlockCnn(blocks=3, width=8, width_growth=2), (1, 64, 64), 2)
+    assert [module.out_channels for module in network.modules() if isinstance(module, nn.Conv2d)] == [8, 16, 32]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("resnet18", 11_689_512), ("resnet34", 21_797_672), ("resnet50", 25_557_032)]
+)
+def test_torchvision_networks_are_the_published_ones(name: str, parameters: int):
+    """The numbers that torchvision documents for ImageNet's 1,000 classes."""
+    assert count(build(Torchvision(name=name), (3, 224, 224), 1000)) == parameters
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("vgg11", 132_863_336), ("vgg16_bn", 138_365_992)])
+def test_vgg_keeps_its_three_dense_layers(name: str, parameters: int):
+    assert count(build(Torchvision(name=name), (3, 224, 224), 1000)) == parameters
+
+
+def test_vgg_with_a_linear_classifier_has_the_published_size():
+    """Hasan, section 2.1.2: VGG-16 with one dense layer for ten classes has 14,719,818 parameters."""
+    assert count(build(Torchvision(name="vgg16", classifier="linear"), (1, 32, 32), 10)) == 14_719_818
+
+
+def test_vgg_has_dropout_of_one_half_unless_told_otherwise():
+    def shares(model: Torchvision) -> list[float]:
+        modules = build(model, (3, 32, 32), 2).modules()
+        return [module.p for module in modules if isinstance(module, nn.Dropout)]
+
+    assert shares(Torchvision(name="vgg11")) == [0.5, 0.5]
+    assert shares(Torchvision(name="vgg11", dropout=0.2)) == [0.2, 0.2]
+    assert shares(Torchvision(name="resnet18")) == [0.0]
+
+
+def test_vgg_refuses_images_below_32_px():
+    network = build(Torchvision(name="vgg11"), (3, 16, 16), 2)
+    with pytest.raises(RuntimeError, match="too small"):
+        network(torch.empty(2, 3, 16, 16, device="meta"))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg11", "vgg16_bn", "vgg19"])
+def test_torchvisions_layer_groups_hold_every_parameter_exactly_once(name: str):
+    model = Torchvision(name=name)
+    network = build(model, (3, 64, 64), 4)
+    groups = model.layer_groups(network)
+    assert list(groups) == ["early", "middle", "head"]
+    for parameter, _ in network.named_parameters():
+        owners = [
+            group
+            for group, prefixes in groups.items()
+            for prefix in prefixes
+            if f"{parameter}.".startswith(f"{prefix}.")
+        ]
+        assert len(owners) == 1, parameter
+
+
+def test_vggs_early_layers_end_with_the_third_pooling():
+    model = Torchvision(name="vgg16")
+    groups = model.layer_groups(build(model, (3, 64, 64), 4))
+    assert (groups["early"][-1], groups["middle"][0]) == ("net.features.15", "net.features.16")
+
+
+def test_gray_images_are_seen_by_all_three_input_channels():
+    network = Torchvision().build((1, 32, 32), 3).eval()
+    gray_BCHW = torch.rand(2, 1, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(network(gray_BCHW), network(gray_BCHW.repeat(1, 3, 1, 1)))
+
+
+@pytest.mark.parametrize("weights", ["imagenet", "IMAGENET1K_V3", ""])
+def test_unknown_weights_are_refused_with_the_known_ones(weights: str):
+    with pytest.raises(ValidationError, match="`none`, `default`, `IMAGENET1K_V1`"):
+        Torchvision(weights=weights)
+
+
+def test_weights_that_a_network_does_not_have_are_refused():
+    with pytest.raises(ValidationError, match="no weights `IMAGENET1K_V2` for resnet18"):
+        Torchvision(name="resnet18", weights="IMAGENET1K_V2")
+
+
+def test_the_feasibility_check_needs_no_weights():
+    model = Torchvision(weights="${NO_SUCH_VARIABLE}/nowhere.pth")
+    assert build(model, (3, 64, 64), 2)(torch.empty(2, 3, 64, 64, device="meta")).shape == (2, 2)

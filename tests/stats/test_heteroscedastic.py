@@ -1,0 +1,45 @@
+"""The ANOVA-type statistic."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cnnbench.stats.anova import omnibus
+from cnnbench.stats.cells import cell_data
+from cnnbench.stats.heteroscedastic import ats, ats_obstacle
+from cnnbench.stats.models import term_name, terms
+from cnnbench.types import Factor
+
+
+@pytest.mark.parametrize("case", ["c01", "c03", "c05"])
+def test_it_equals_r(oracle, same, case):
+    loaded = oracle(case)
+    data = loaded.cells()
+    for term in terms(data.active):
+        found, r = ats(data, term), loaded.r["heteroscedastic_tests"][term_name(data.factors, term)]
+        assert same(found.statistic, r["ATS"])
+        assert same(found.df1, r["ATS_df1"])
+        assert same(found.df2, r["ATS_df2"])
+        assert same(found.p, r["ATS_p"])
+
+
+def test_it_leads_the_tables_of_independent_trials(oracle):
+    made, refusals = omnibus(oracle("c05").cells(), 0.05)
+    assert [table.key for table in made] == ["ats", "anova_type3", "anova_type2"]
+    assert refusals == []
+
+
+def test_a_cell_with_one_trial_is_named_and_refused():
+    data = cell_data(
+        (Factor("depth", (8, 18)),), np.array([0, 0, 0, 1]), np.arange(4), np.array([1.0, 1.1, 1.3, 2.0]), paired=False
+    )
+    made, refusals = omnibus(data, 0.05)
+    assert [table.key for table in made] == ["anova_type3"]
+    assert "depth 18 has only one trial" in refusals[0].why
+
+
+def test_a_cell_without_spread_is_named_and_refused():
+    y_N = np.array([1.0, 1.1, 1.3, 2.0, 2.0, 2.0])
+    data = cell_data((Factor("depth", (8, 18)),), np.repeat([0, 1], 3), np.arange(6), y_N, paired=False)
+    assert ats_obstacle(data) == "the trials do not differ at all in depth 18"
