@@ -83,7 +83,7 @@ def choose_devices(wanted: str) -> list[str]:
     Raises:
         SetupError: The device is not there.
     """
-    if wanted == "cpu":
+    if wanted == "cpu" or (wanted == "auto" and not _has_gpu_driver()):
         return ["cpu"]
     import torch  # noqa: PLC0415 - the answer "cpu" needs no torch
 
@@ -96,6 +96,17 @@ def choose_devices(wanted: str) -> list[str]:
         return [wanted]
     there = ", ".join(["cpu", *available])
     raise SetupError(f"there is no device `{wanted}` on this machine; there is {there}.")
+
+
+def _has_gpu_driver() -> bool:
+    """Return whether this machine has a driver that torch could use, without importing torch."""
+    for library in ("libcuda.so.1", "libamdhip64.so", "nvcuda.dll"):
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            continue
+        return True
+    return False
 
 
 def comparability(device: str, precision: str) -> dict[str, Any]:

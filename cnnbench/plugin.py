@@ -85,7 +85,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
 class ImageArrays:
     """A dataset as it is decoded, before any resizing."""
 
-    images: Sequence[NDArray[np.uint8]]
+    images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
     """N images as C x H x W uint8 with C = 1 or 3; one N x C x H x W array (also memory-mapped) where all sizes agree,
     else a sequence whose items may be decoded on access. The engine reads every item once, in order."""
     label_N: NDArray[np.int64]

@@ -72,7 +72,6 @@ def study(  # noqa: PLR0913 - a command has as many parameters as options
 
     tune_process()
     from cnnbench.cli.commands import Invocation, run_study  # noqa: PLC0415 - see the module's docstring
-
     from cnnbench.execute import RunOptions  # noqa: PLC0415 - see the module's docstring
 
     invocation = Invocation(study, profile, tuple(assignments or ()), quiet)
@@ -116,7 +115,7 @@ def report(
 @plugins_app.command("list")
 def plugins_list() -> None:
     """List every component with its plugin, and plugins that are broken."""
-    from cnnbench.cli.commands import list_plugins  # noqa: PLC0415 - see the module's docstring
+    from cnnbench.cli.catalogue import list_plugins  # noqa: PLC0415 - see the module's docstring
 
     list_plugins()
 
@@ -124,6 +123,6 @@ def plugins_list() -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of study files, with the parameters of the installed components."""
-    from cnnbench.cli.commands import print_schema  # noqa: PLC0415 - see the module's docstring
+    from cnnbench.cli.catalogue import print_schema  # noqa: PLC0415 - see the module's docstring
 
     print_schema()

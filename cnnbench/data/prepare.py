@@ -111,7 +111,8 @@ def _decode(
     raw = folder.parent.parent / "raw" / dataset.key
     raw.mkdir(parents=True, exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = dataset.load(raw)
+    with _reading(dataset):
+        arrays = dataset.load(raw)
     label_N = _checked_labels(dataset, arrays)
     num_examples = len(label_N)
     digest = hashlib.sha256(json.dumps(list(arrays.class_names)).encode() + label_N.tobytes())
@@ -120,7 +121,7 @@ def _decode(
     channels, sides = 0, (np.iinfo(np.int64).max, 0)
     with contextlib.ExitStack() as stack:
         outputs: dict[int, NDArray[np.uint8]] = {}
-        for position, image_CHW in enumerate(arrays.images):
+        for position, image_CHW in enumerate(_decoded(dataset, arrays)):
             _check_image(dataset, image_CHW, position, channels)
             if not channels:
                 channels = image_CHW.shape[0]
@@ -149,6 +150,23 @@ def _decode(
         _save(folder / "splits.npy", np.asarray(arrays.split_N, dtype=np.str_))
     with _renamed(folder / "meta.json") as temporary:
         temporary.write_text(json.dumps(dataclasses.asdict(info), indent=1), "utf-8")
+
+
+def _decoded(dataset: Dataset, arrays: ImageArrays) -> Iterator[NDArray[np.uint8]]:
+    """Yield the images; they may be read from their files only now."""
+    for position in range(len(arrays.images)):
+        with _reading(dataset):
+            image_CHW: NDArray[np.uint8] = arrays.images[position]
+        yield image_CHW
+
+
+@contextlib.contextmanager
+def _reading(dataset: Dataset) -> Iterator[None]:
+    """Tell a file that cannot be read from a cache that cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"dataset `{dataset.key}` cannot be read: {error}.") from error
 
 
 def _checked_labels(dataset: Dataset, arrays: ImageArrays) -> NDArray[np.int64]:

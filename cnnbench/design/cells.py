@@ -33,7 +33,7 @@ class DatasetNeed:
 
 def factors_of(spec: StudySpec) -> tuple[Factor, ...]:
     """Return the factors in the order of the file."""
-    return tuple(Factor(name, tuple(factor.levels), factor.order) for name, factor in spec.factors.items())
+    return tuple(Factor(name, factor.labels, factor.order) for name, factor in spec.factors.items())
 
 
 def planned_cells(spec: StudySpec) -> tuple[list[dict[str, Level]], list[Exclusion]]:

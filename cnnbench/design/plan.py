@@ -42,6 +42,7 @@ class _Buildable:
     recipe: dict[str, Any]
     fingerprint: str
     flops: float
+    flops_per_image: tuple[float, ...]
 
 
 def make_plan(
@@ -82,7 +83,8 @@ def make_plan(
         num_train = info.num_examples * (1 - recipe.split.validation - recipe.split.test)
         epochs = [phase.epochs for phase in recipe.phases]
         flops = sum(one.train_flops * num_train * num for one, num in zip(tried, epochs, strict=True))
-        feasible.append(_Buildable(cell, table, info.fingerprint, flops))
+        per_image = tuple(one.train_flops for one in tried)
+        feasible.append(_Buildable(cell, table, info.fingerprint, flops, per_image))
     if not feasible:
         raise DesignError(f"no cell of `{spec.name}` is left to run; the first reason: {exclusions[0].reason}")
     trials = [_trial(spec, one, replicate) for replicate in range(spec.design.replicates) for one in feasible]
@@ -108,4 +110,14 @@ def _trial(spec: StudySpec, one: _Buildable, replicate: int) -> Trial:
         "data": one.fingerprint,
     }
     digest = hashlib.sha256(canonical_json(identity).encode()).hexdigest()
-    return Trial(digest, spec.name, one.cell, replicate, seeds, one.recipe, one.fingerprint, one.flops)
+    return Trial(
+        id=digest,
+        study=spec.name,
+        cell=one.cell,
+        replicate=replicate,
+        seeds=seeds,
+        recipe=one.recipe,
+        data_fingerprint=one.fingerprint,
+        flops=one.flops,
+        flops_per_image=one.flops_per_image,
+    )

@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING
 from cnnbench.data import default_cache_dir
 from cnnbench.environment import check_torch, choose_devices, describe
 from cnnbench.errors import SetupError
-from cnnbench.execute.inprocess import run_in_process
-from cnnbench.execute.pool import Pool
 from cnnbench.execute.session import Session, write_documents
-from cnnbench.execute.worker import WorkerSetup
 from cnnbench.types import TrialOutcome, TrialResult
 
 if TYPE_CHECKING:
@@ -91,6 +88,11 @@ def _outcomes(
     if not session.pending:
         return
     check_torch()
+    # A plan, or a study that is finished, comes this far without torch.
+    from cnnbench.execute.inprocess import run_in_process  # noqa: PLC0415 - see above
+    from cnnbench.execute.pool import Pool  # noqa: PLC0415 - see above
+    from cnnbench.execute.worker import WorkerSetup  # noqa: PLC0415 - see above
+
     devices = worker_devices(session, options)
     setup = WorkerSetup(session.datasets, session.folder.path / "checkpoints", options.checkpoint_every_s)
     if options.retry_failed:

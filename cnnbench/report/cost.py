@@ -144,9 +144,8 @@ def _pairs(caption: str, lines: Sequence[tuple[str, str]]) -> Table:
 def _lines(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     """A nested value as lines of key and text."""
     if isinstance(value, dict) and value:
-        return [
-            line for key, item in value.items() for line in _lines(item, f"{prefix} · {key}" if prefix else str(key))
-        ]
+        keys = {key: " · ".join(filter(None, (prefix, fmt.name(str(key))))) for key in value}
+        return [line for key, item in value.items() for line in _lines(item, keys[key])]
     if isinstance(value, (list, tuple)) and len(value) > _LONG:
         return [(f"{prefix} {index + 1}".strip(), str(item)) for index, item in enumerate(value)]
     if isinstance(value, (list, tuple)):

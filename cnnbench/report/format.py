@@ -152,5 +152,5 @@ def flops(value: float | None) -> str:
         return ABSENT
     for factor, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= factor:
-            return f"{number(value / factor, 2)}\N{NO-BREAK SPACE}{prefix}"
+            return f"{number(value / factor)}\N{NO-BREAK SPACE}{prefix}"
     return number(value, 0)

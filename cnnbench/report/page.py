@@ -118,7 +118,7 @@ def _context(view: StudyView, sections: Sequence[Section], gallery: Gallery) -> 
     parts = [_response_part(*each) for each in zip(findings.responses, repeat(frame), margins, strict=False)]
     plugin_parts = [_section_part(index, section, gallery) for index, section in enumerate(sections)]
     environment, environment_details = cost.environment_tables(view.environment)
-    shown_curves, folded_curves = _curves(frame)
+    shown_curves, folded_curves = _curves(frame, plan.metric)
     context: dict[str, Any] = {
         "view": view,
         "findings": findings,
@@ -213,24 +213,29 @@ def _facts(view: StudyView) -> list[tuple[str, str]]:
     return [*facts, ("Significance level", f"{view.findings.alpha:g}"), ("Profile", view.profile or "default")]
 
 
-def _curves(frame: Frame) -> tuple[list[Drawing], list[Drawing]]:
-    """Learning curves, the validation split's first: those in the open, and those folded away."""
-    view, gallery = frame.view, frame.gallery
+def _curves(frame: Frame, metric: str) -> tuple[list[Drawing], list[Drawing]]:
+    """Learning curves, those of the response's metric first: those in the open, and those folded away."""
     placed = figures.curve_layout(frame.layout)
-    names = sorted(
-        dict.fromkeys(curve.name for curve in view.curves), key=lambda name: not name.startswith("validation")
-    )
-    drawings = []
+    names = _curve_names(frame.view, metric)
+    drawings: dict[str, Drawing] = {}
     for name in names:
-        drawing = figures.curves_figure(
-            gallery.key("curves", name), [curve for curve in view.curves if curve.name == name], placed
-        )
+        curves = [curve for curve in frame.view.curves if curve.name == name]
+        drawing = figures.curves_figure(frame.gallery.key("curves", name), curves, placed)
         if drawing is not None:
-            drawings.append(drawing)
-    in_open = sum(name.startswith("validation") for name in names[:_NUM_OPEN_CURVES]) or 1
-    for drawing in drawings:
-        gallery.add(drawing)
-    return drawings[:in_open], drawings[in_open:]
+            drawings[name] = drawing
+            frame.gallery.add(drawing)
+    in_open = [name for name in drawings if name.startswith("validation_")][:_NUM_OPEN_CURVES] or list(drawings)[:1]
+    folded = [drawing for name, drawing in drawings.items() if name not in in_open]
+    return [drawings[name] for name in in_open], folded
+
+
+def _curve_names(view: StudyView, metric: str) -> list[str]:
+    """The curves of metrics: what validation measures, and the same on other splits; not learning rates and seconds."""
+    names = list(dict.fromkeys(curve.name for curve in view.curves))
+    measured = {name.removeprefix("validation_") for name in names if name.startswith("validation_")}
+    kept = [name for name in names if name.partition("_")[2] in measured] or names
+    wanted = f"validation_{metric.replace('-', '_')}"
+    return sorted(kept, key=lambda name: (name != wanted, not name.startswith("validation_")))
 
 
 def _reference_figures(view: StudyView, gallery: Gallery) -> list[Drawing]:

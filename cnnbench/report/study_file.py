@@ -18,6 +18,8 @@ class Declared:
     """Smallest effect of interest, on the analysis scale."""
     of_interest: str | None
     """The factor of the primary hypothesis."""
+    metric: str
+    """The metric that the response is read from; empty where the file does not say."""
 
 
 def declared(study_toml: str, profile: str | None) -> Declared:
@@ -25,7 +27,7 @@ def declared(study_toml: str, profile: str | None) -> Declared:
     try:
         study = tomllib.loads(study_toml)
     except tomllib.TOMLDecodeError:
-        return Declared(None, None)
+        return Declared(None, None, "")
     plan = dict(_part(study, "analysis"))
     if profile is not None:
         plan |= _part(_part(_part(study, "profiles"), profile), "analysis")
@@ -33,9 +35,12 @@ def declared(study_toml: str, profile: str | None) -> Declared:
     primary = _part(plan, "primary")
     factors = primary.get("interaction") or primary.get("slope") or [None]
     of_interest = primary.get("over") or (factors[-1] if isinstance(factors, list) and factors else None)
+    response = str(plan.get("response", ""))
+    metric = _part(_part(study, "responses"), response).get("metric", response)
     return Declared(
         margin=float(margin) if isinstance(margin, (int, float)) and margin > 0 else None,
         of_interest=of_interest if isinstance(of_interest, str) else None,
+        metric=str(metric),
     )
 
 

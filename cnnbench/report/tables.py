@@ -61,7 +61,7 @@ def _text(title: str) -> Column:
     return Column(title, numeric=False)
 
 
-def _interval_title(effects: Sequence[Effect] | Sequence[Cell]) -> str:
+def _interval_title(effects: Sequence[Effect] | Sequence[Cell] | Sequence[ReferenceCheck]) -> str:
     level = next((item.interval.level for item in effects if item.interval is not None), 0.95)
     return f"{fmt.percent(level)} interval"
 
@@ -135,7 +135,7 @@ def test_table(table: TestTable) -> Table:
     ]
     kept = [column for column in columns if any(value != fmt.ABSENT for value in column[1])]
     notes = [fmt.sentence(table.method), f"Adjusted p: {fmt.sentence(table.family)}" if table.family else ""]
-    notes += [f"{term(row.term)}: {fmt.sentence(row.note)}" for row in rows if row.note]
+    notes.append(fmt.sentence("; ".join(f"{term(row.term)}: {row.note.rstrip('. ')}" for row in rows if row.note)))
     return _table(table.title, kept, notes)
 
 
@@ -162,10 +162,14 @@ def _two_degrees(row: TestRow) -> str:
 def cells_table(factors: Sequence[Factor], cells: Sequence[Cell], unit: str, caption: str) -> Table:
     """Observed cells, or marginal means: n, mean, standard deviation and interval."""
     places = fmt.decimals_for(fmt.half_width(cell.interval) for cell in cells)
-    used = [factor.name for factor in factors if any(factor.name in cell.levels for cell in cells)]
     columns: list[tuple[Column, Iterable[str]]] = [
-        (_text(fmt.name(name)), [_level(cell.levels.get(name)) for cell in cells]) for name in used
+        (_text(fmt.name(factor.name)), [_level(cell.levels.get(factor.name)) for cell in cells]) for factor in factors
     ]
+    if len(factors) > 1 and all(len(cell.levels) == 1 for cell in cells):
+        columns = [
+            (_text("Factor"), [fmt.name(next(iter(cell.levels))) for cell in cells]),
+            (_text("Level"), [fmt.level(next(iter(cell.levels.values()))) for cell in cells]),
+        ]
     columns += [
         (Column("n"), [fmt.number(cell.n) for cell in cells]),
         (Column(fmt.with_unit("Mean", unit)), [fmt.number(cell.mean, places) for cell in cells]),
@@ -229,14 +233,17 @@ def references_table(checks: Sequence[ReferenceCheck]) -> Table:
         (_text("Source"), [check.source for check in checks]),
         (_text("Cell"), [fmt.cell(check.cell) for check in checks]),
         (_text("Response"), [fmt.name(check.response) for check in checks]),
-        (Column("Published"), [fmt.number(check.published) for check in checks]),
+        (Column("Published"), [fmt.level(check.published) for check in checks]),
         (
             Column("Ours"),
             [fmt.number(cell.mean, d) if cell else "no such cell" for cell, d in zip(ours, places, strict=True)],
         ),
         (Column("n"), [fmt.number(cell.n if cell else None) for cell in ours]),
         (Column("Difference"), [fmt.number(c.difference, d) for c, d in zip(checks, places, strict=True)]),
-        (Column("Interval"), [fmt.interval_text(c.interval, d) for c, d in zip(checks, places, strict=True)]),
+        (
+            Column(_interval_title(checks)),
+            [fmt.interval_text(c.interval, d) for c, d in zip(checks, places, strict=True)],
+        ),
         (Column("p"), [fmt.p_value(check.p) for check in checks]),
     ]
     return _table("Published numbers beside this study's; the difference is ours minus published.", columns)

@@ -72,8 +72,8 @@ def patches(factor: FactorSpec) -> Iterator[tuple[str | int | float | bool, dict
         for level in factor.levels:
             yield level, {str(factor.path): level}
         return
-    for name, value in factor.levels.items():
-        yield name, {factor.path: value} if factor.path is not None else dict(value)
+    for label, value in zip(factor.labels, factor.levels.values(), strict=True):
+        yield label, {factor.path: value} if factor.path is not None else dict(value)
 
 
 def _check_factor(
@@ -125,7 +125,7 @@ def _path_problem(path: str, recipe: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _levels(spec: StudySpec, factor: str) -> list[Any]:
-    return list(spec.factors[factor].levels)
+    return list(spec.factors[factor].labels)
 
 
 def _check_cells(spec: StudySpec) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
@@ -12,6 +13,13 @@ LevelValue = Annotated[StrictBool | StrictInt | StrictFloat | StrictStr, Field(u
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
 
 
+def _number(name: str) -> str | int | float:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(name)
+    return name
+
+
 class FactorSpec(Part):
     """`[factors.NAME]`: a list of values for one recipe path, or named patches of several paths."""
 
@@ -20,6 +28,13 @@ class FactorSpec(Part):
         description="A list of values; or a table: name -> value (with `path`), name -> { path = value } (without)."
     )
     order: Literal["log2", "linear"] | None = Field(None, description="Scale of an ordered numeric factor.")
+
+    @property
+    def labels(self) -> tuple[str | int | float | bool, ...]:
+        """The levels as tables name them; the names of an ordered factor's patches are read as numbers."""
+        if isinstance(self.levels, tuple):
+            return self.levels
+        return tuple(_number(name) if self.order else name for name in self.levels)
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -40,7 +55,7 @@ class FactorSpec(Part):
     def _check_order(self) -> None:
         if self.order is None:
             return
-        numbers = [level for level in self.levels if isinstance(level, int | float) and not isinstance(level, bool)]
+        numbers = [label for label in self.labels if isinstance(label, int | float) and not isinstance(label, bool)]
         if len(numbers) < len(self.levels):
             raise ValueError("`order` needs numeric levels.")
         if self.order == "log2" and min(numbers) <= 0:

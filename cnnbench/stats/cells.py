@@ -105,7 +105,7 @@ class CellData:
         return np.asarray(np.isfinite(self.y_KM[:, needed_M]).all(axis=1))
 
 
-def cell_data(
+def cell_data(  # noqa: PLR0913 - a table has this many parts
     factors: tuple[Factor, ...],
     cell_N: NDArray[np.int64],
     replicate_N: NDArray[np.int64],

@@ -39,8 +39,8 @@ def summarise_curves(  # noqa: PLR0913, PLR0917 - a curve has this many parts
     names = [name for name in scalars[0] if all(name in trial for trial in scalars)]
     for name in names:
         values_RE = np.stack([trial[name] for trial in scalars])
-        kept = np.flatnonzero(np.isfinite(values_RE).all(axis=0))
-        if kept.size == 0:
+        kept: list[int] = np.flatnonzero(np.isfinite(values_RE).all(axis=0)).tolist()
+        if not kept:
             continue
         mean_E = values_RE[:, kept].mean(axis=0)
         half_E = np.zeros_like(mean_E)
@@ -53,7 +53,7 @@ def summarise_curves(  # noqa: PLR0913, PLR0917 - a curve has this many parts
             long_name=long_name,
             unit=unit,
             cell=cell,
-            epoch=[int(epoch) for epoch in kept],
+            epoch=kept,
             phase=[phase[epoch] for epoch in kept],
             size_px=[int(size_px[epoch]) for epoch in kept],
             mean=mean_E.tolist(),

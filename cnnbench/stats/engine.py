@@ -190,7 +190,7 @@ def _explore(data: AnalysisInput, work: _Work, cells: CellData) -> None:
         families, refusals = simple + families, refused + refusals
     work.families += families
     work.refusals += refusals
-    work.notes += describe(cells, work.primary)
+    work.notes += describe(cells, work.primary, work.tables, work.setting.alpha)
 
 
 def _finish(data: AnalysisInput, work: _Work) -> ResponseFindings:

@@ -8,26 +8,61 @@ import numpy as np
 
 from cnnbench.stats.estimate import fixed_block, welch
 from cnnbench.stats.within import complete_replicates
+from cnnbench.stats.wording import p_text
 from cnnbench.types import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cnnbench.stats.cells import CellData
     from cnnbench.stats.effects import Draft
+    from cnnbench.types import TestTable
 
 LARGE_SPREAD = 3.0
 """Ratio of the largest to the smallest cell SD from which it is worth telling."""
 
 
-def describe(data: CellData, primary: Draft | None) -> list[str]:
-    """Return remarks on the spread by cell, on what pairing gained, and on incomplete replicates."""
+def describe(data: CellData, primary: Draft | None, tables: Sequence[TestTable], alpha: float) -> list[str]:
+    """Return remarks on what the primary effect depends on, on disagreement, spread, pairing and gaps."""
     if not data.replicated:
         return []
     return [
+        *_depends(primary, tables, alpha),
+        *_disagreement(tables, alpha),
         *_spread(data),
         *(_pairing(data) if data.paired else []),
         *_gain(data, primary),
         *_fixed_block(data, primary),
         *_small_n(data, primary),
+    ]
+
+
+def _depends(primary: Draft | None, tables: Sequence[TestTable], alpha: float) -> list[str]:
+    """Warn where the primary effect is an average over levels between which it differs."""
+    hypothesis = None if primary is None else primary.hypothesis
+    if hypothesis is None or not tables:
+        return []
+    own = {hypothesis.over} if hypothesis.over else set(hypothesis.slope or hypothesis.interaction or ())
+    remarks = []
+    for row in tables[0].rows:
+        others = set(row.term.split(":")) - own
+        if own < set(row.term.split(":")) and len(others) == 1 and row.p is not None and row.p < alpha:
+            (other,) = others
+            remarks.append(
+                f"The primary effect differs between levels of {other} ({row.term}, {p_text(row.p)}, exploratory): "
+                f"read it within each level."
+            )
+    return remarks
+
+
+def _disagreement(tables: Sequence[TestTable], alpha: float) -> list[str]:
+    """Name the terms on which the ANOVA-type statistic and the classical F disagree."""
+    p_by_key = {table.key: {row.term: row.p for row in table.rows if row.p is not None} for table in tables}
+    robust, classical = p_by_key.get("ats", {}), p_by_key.get("anova_type3", {})
+    return [
+        f"{term}: the ANOVA-type statistic ({p_text(p)}) and the classical F ({p_text(classical[term])}) disagree."
+        for term, p in robust.items()
+        if term in classical and (p < alpha) != (classical[term] < alpha)
     ]
 
 

@@ -114,7 +114,8 @@ class RunFolder:
         found = []
         for path in sorted((self.path / "failures").glob("[!.]*.json")):
             plain = json.loads(path.read_text("utf-8"))
-            found.append(TrialFailure(**{**plain, "trial": Trial(**plain["trial"])}))
+            trial = {**plain["trial"], "flops_per_image": tuple(plain["trial"]["flops_per_image"])}
+            found.append(TrialFailure(**{**plain, "trial": Trial(**trial)}))
         return found
 
     def forget(self, trial_id: str) -> None:

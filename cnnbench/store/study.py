@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from cnnbench.errors import StoreError
 from cnnbench.store.run_folder import RunFolder
@@ -20,6 +19,7 @@ from cnnbench.types import Exclusion, Factor, Response, ResponseInfo
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     import xarray as xr
 
 _COSTS = (
@@ -83,6 +83,8 @@ class Study:
 
         Seconds are wall seconds except for ``train_cpu_s``; ``environment_key`` is equal for comparable trials.
         """
+        import pandas as pd  # noqa: PLC0415 - planning a study needs no tables
+
         rows = [self._row(trial) for trial in self.stored]
         columns = ["trial_id", *(factor.name for factor in self.factors), "replicate"]
         columns += [info.response.name for info in self.responses]

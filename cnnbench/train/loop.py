@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from cnnbench.data import split_examples
 from cnnbench.data.batches import Normalization, TrainingData, stream_seed
-from cnnbench.design import Probe, build_network, group_multipliers, probe, trainable_groups
+from cnnbench.design import build_network, group_multipliers, trainable_groups
 from cnnbench.plugin import EvaluationBatch, ParameterGroup, Progress
 from cnnbench.spec import Recipe
 from cnnbench.train.evaluate import Evaluator, autocast, compute_metrics, metric_infos, predictions
@@ -43,11 +43,9 @@ if TYPE_CHECKING:
 _FINDER_EPOCHS = 2**40
 """Batches of the learning-rate finder are drawn far beyond any epoch's draws."""
 
-_flops_by_probe: dict[Probe, float] = {}
-
 
 class DivergedError(Exception):
-    """The training loss is no longer finite."""
+    """The training loss, or an output of the network, is no longer finite."""
 
 
 class Training:
@@ -73,6 +71,8 @@ class Training:
         self.found_lr: float | None = None
         self.optimizer: torch.optim.Optimizer | None = None
         self.train_s = self.train_flops = self.evaluation_s = 0.0
+        names = [phase.name for phase in self.recipe.phases]
+        self._flops_per_image = dict(zip(names, trial.flops_per_image, strict=True))
         self._data: dict[int, TrainingData] = {}
 
     def _new_network(self) -> nn.Module:
@@ -142,10 +142,10 @@ class Training:
         """Train one epoch and evaluate it.
 
         Raises:
-            DivergedError: The mean training loss is not finite.
+            DivergedError: The mean training loss or an output is not finite.
         """
         lr, train_s, train_cpu_s, values = self._train_epoch(phase, epoch, epoch_in_phase)
-        flops = self._flops_per_image(phase) * len(self.parts.train)
+        flops = self._flops_per_image[phase.name] * len(self.parts.train)
         self.train_s += train_s
         self.train_flops += flops
         started = time.perf_counter()
@@ -228,6 +228,9 @@ class Training:
         indices: NDArray[np.int64] = getattr(self.parts, split)
         data = self.data(phase.size_px)
         logits_NK = self.evaluator.logits_NK(self.network, data, indices, view)
+        # An argmax over NaN is still a class: such an accuracy would look like a number.
+        if not bool(logits_NK.isfinite().all()):
+            raise DivergedError(f"the outputs on the {split} part are no longer finite (phase `{phase.name}`).")
         return predictions(split, view, indices, data.label_N.cpu()[torch.from_numpy(indices)], logits_NK)
 
     # -------------------------------------------------------------------------------------------- parts
@@ -264,15 +267,6 @@ class Training:
             own = list(module.parameters(recurse=False))
             if own and not any(parameter.requires_grad for parameter in own):
                 module.eval()
-
-    def _flops_per_image(self, phase: Phase) -> float:
-        trainable = phase.trainable if isinstance(phase.trainable, str) else tuple(phase.trainable.items())
-        largest_px = max(phase.size_px for phase in self.recipe.phases)
-        info = self.dataset.info
-        request = Probe(self.model, info.channels, len(info.class_names), largest_px, phase.size_px, trainable)
-        if request not in _flops_by_probe:
-            _flops_by_probe[request] = probe(request).train_flops
-        return _flops_by_probe[request]
 
     def _synchronize(self) -> None:
         if self.device.type == "cuda":

@@ -90,8 +90,10 @@ class Trial:
     recipe: Mapping[str, Any]
     """The fully resolved recipe as plain JSON values (`cnnbench.spec.Recipe` reads it back)."""
     data_fingerprint: str
-    flops: float = 0.0
-    """Forward and backward floating-point operations of the whole training, estimated; no part of the id."""
+    flops: float
+    """Forward and backward floating-point operations of the whole training; no part of the id."""
+    flops_per_image: tuple[float, ...]
+    """The same for one image in each phase; no part of the id."""
 
 
 @dataclass(frozen=True, slots=True)

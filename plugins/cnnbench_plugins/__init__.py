@@ -20,7 +20,7 @@ from cnnbench_plugins.metrics import (
     Recall,
     StandardizedAccuracy,
 )
-from cnnbench_plugins.models import BlockCnn, ResNetSmall, Torchvision
+from cnnbench_plugins.models import BlockCnn, ResNetD, ResNetSmall, Torchvision
 from cnnbench_plugins.optimizers import Adam, AdamW, Sgd
 from cnnbench_plugins.schedulers import Constant, Cosine, Cyclic, Sgdr, Step, Warmup
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @hookimpl
 def cnnbench_models() -> Sequence[type[Model]]:
     """Plain and residual networks for small images, and torchvision's families."""
-    return [BlockCnn, ResNetSmall, Torchvision]
+    return [BlockCnn, ResNetD, ResNetSmall, Torchvision]
 
 
 @hookimpl

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-__all__ = ["BlockCnn", "ResNetSmall", "Torchvision"]
+__all__ = ["BlockCnn", "ResNetD", "ResNetSmall", "Torchvision"]
 
 
 class ResNetSmall(Model):
@@ -61,6 +61,24 @@ class ResNetSmall(Model):
     def layer_groups(self, network: nn.Module) -> Mapping[str, Sequence[str]]:  # noqa: ARG002 - the same for all depths
         """Return ``early`` (stem and first stage), ``middle`` (second and third stage) and ``head``."""
         return {"early": ["stem", "stage1"], "middle": ["stage2", "stage3"], "head": ["head"]}
+
+
+class ResNetD(Model):
+    """ResNet-D (He et al. 2019, arXiv:1812.01187, section 4): a stem of three convolutions, averaging shortcuts."""
+
+    key = "resnet-d"
+    depth: Literal[18, 34, 50, 101, 152, 200] = Field(18, description="Weighted layers, counted as in ResNet.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the head.")
+
+    def build(self, shape_CHW: tuple[int, int, int], num_classes: int) -> nn.Module:
+        """Return the network; there are no weights to be had for it."""
+        from cnnbench_plugins.networks.resnet_d import build_resnet_d
+
+        return build_resnet_d(self.depth, shape_CHW[0], num_classes, self.dropout)
+
+    def layer_groups(self, network: nn.Module) -> Mapping[str, Sequence[str]]:  # noqa: ARG002 - the same for all depths
+        """Return ``early`` (stem, first and second stage), ``middle`` (third and fourth stage) and ``head``."""
+        return {"early": ["conv1", "bn1", "layer1", "layer2"], "middle": ["layer3", "layer4"], "head": ["fc"]}
 
 
 class BlockCnn(Model):

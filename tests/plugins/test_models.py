@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
-from cnnbench_plugins.models import BlockCnn, ResNetSmall, Torchvision
+from cnnbench_plugins.models import BlockCnn, ResNetD, ResNetSmall, Torchvision
 from pydantic import ValidationError
 from torch import nn
 
+if TYPE_CHECKING:
+    from cnnbench.plugin import Model
 
-def build(model: BlockCnn | ResNetSmall | Torchvision, shape_CHW: tuple[int, int, int], num_classes: int) -> nn.Module:
+
+def build(model: Model, shape_CHW: tuple[int, int, int], num_classes: int) -> nn.Module:
     """Build without computing: only shapes matter."""
     with torch.device("meta"):
         return model.build(shape_CHW, num_classes)
@@ -53,8 +58,10 @@ def test_a_stem_stride_of_2_halves_the_features():
     assert network.get_submodule("stem")(torch.empty(1, 1, 32, 32, device="meta")).shape[2:] == (16, 16)
 
 
-@pytest.mark.parametrize("model", [ResNetSmall(dropout=0.5), Torchvision(dropout=0.5), BlockCnn(dropout=0.5)])
-def test_dropout_acts_in_training_only(model: BlockCnn | ResNetSmall | Torchvision):
+@pytest.mark.parametrize(
+    "model", [ResNetSmall(dropout=0.5), ResNetD(dropout=0.5), Torchvision(dropout=0.5), BlockCnn(dropout=0.5)]
+)
+def test_dropout_acts_in_training_only(model: Model):
     network = model.build((1, 32, 32), 3)
     images_BCHW = torch.rand(4, 1, 32, 32)
     for module in network.modules():
@@ -64,9 +71,7 @@ def test_dropout_acts_in_training_only(model: BlockCnn | ResNetSmall | Torchvisi
     assert torch.equal(network.eval()(images_BCHW), network(images_BCHW))
 
 
-@pytest.mark.parametrize(
-    ("size_px", "most_blocks"), [(128, 3), (256, 4), (512, 4), (1024, 4)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("size_px", "most_blocks"), [(128, 3), (256, 4), (512, 4), (1024, 4)], ids=str)
 def test_block_cnn_with_growing_kernels_lacks_the_cell_that_the_paper_lacks(size_px: int, most_blocks: int):
     """Hudson, Methods: four blocks could not be trained on 128 px, all other combinations could."""
     for blocks in (1, 2, 3, 4):
@@ -81,6 +86,20 @@ def test_block_cnn_with_growing_kernels_lacks_the_cell_that_the_paper_lacks(size
 def test_block_cnn_widens_with_each_block():
     network = build(BlockCnn(blocks=3, width=8, width_growth=2), (1, 64, 64), 2)
     assert [module.out_channels for module in network.modules() if isinstance(module, nn.Conv2d)] == [8, 16, 32]
+
+
+@pytest.mark.parametrize(("depth", "millions"), [(18, 11.71), (34, 21.82), (50, 25.58), (101, 44.57), (200, 64.69)])
+def test_resnet_d_has_the_size_of_other_implementations(depth: int, millions: float):
+    """The numbers of timm's `resnet18d` to `resnet200d`."""
+    assert count(build(ResNetD(depth=depth), (3, 224, 224), 1000)) / 1e6 == pytest.approx(millions, abs=0.01)
+
+
+def test_resnet_d_averages_in_its_shortcuts_and_has_no_strided_1x1_convolution():
+    modules = list(build(ResNetD(depth=50), (3, 224, 224), 2).modules())
+    assert sum(isinstance(module, nn.AvgPool2d) for module in modules) == 3
+    assert {module.stride for module in modules if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)} == {
+        (1, 1)
+    }
 
 
 @pytest.mark.parametrize(

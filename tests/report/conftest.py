@@ -223,7 +223,7 @@ def curves_of(factors: Sequence[Factor], replicates: int) -> tuple[Curve, ...]:
 
 def failure_of(cell: Mapping[str, Level], replicate: int) -> TrialFailure:
     identity = hashlib.sha256(repr((cell, replicate)).encode()).hexdigest()
-    trial = Trial(identity, "entr", cell, replicate, {"split": 1}, {}, "0" * 64)
+    trial = Trial(identity, "entr", cell, replicate, {"split": 1}, {}, "0" * 64, flops=1e9, flops_per_image=(1e6,))
     return TrialFailure(trial, "Diverged", "the loss became NaN in epoch 3", "Traceback ...", 2)
 
 

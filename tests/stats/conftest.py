@@ -38,8 +38,15 @@ class Case:
         return cell_data(self.factors, cell_N, self.frame["replicate"].to_numpy(), y_N, paired=paired)
 
 
+Oracle = Callable[[str], Case]
+Same = Callable[..., bool]
+MakeResponse = Callable[..., ResponseInfo]
+MakeStudy = Callable[..., AnalysisInput]
+Simulate = Callable[..., pd.DataFrame]
+
+
 @pytest.fixture(scope="session")
-def oracle() -> Callable[[str], Case]:
+def oracle() -> Oracle:
     def load(name: str) -> Case:
         frame = pd.read_csv(next(ORACLE.glob(f"{name}_*.csv"))).rename(columns={"seed": "replicate"})
         frame["trial_id"] = [f"trial{i:03d}" for i in range(len(frame))]
@@ -48,7 +55,7 @@ def oracle() -> Callable[[str], Case]:
         factors = tuple(
             Factor(column, tuple(sorted(frame[column].unique().tolist())), "log2")
             for column in ("depth", "size")
-            if frame[column].nunique() > 1
+            if len(set(frame[column])) > 1
         )
         answers = json.loads(next(ORACLE.glob(f"{name}_*.json")).read_text(encoding="utf-8"))
         return Case(frame, factors, answers["results"])
@@ -57,7 +64,7 @@ def oracle() -> Callable[[str], Case]:
 
 
 @pytest.fixture(scope="session")
-def same() -> Callable[..., bool]:
+def same() -> Same:
     """Whether two figures agree to R's digits: a relative 1e-8, tiny p values on their logarithm."""
 
     def compare(ours: float | None, theirs: float, rel: float = 1e-8) -> bool:
@@ -70,7 +77,7 @@ def same() -> Callable[..., bool]:
 
 
 @pytest.fixture(scope="session")
-def response() -> Callable[..., ResponseInfo]:
+def response() -> MakeResponse:
     def make(name: str = "accuracy", **changes: Any) -> ResponseInfo:
         values = {
             "response": Response(name, name),
@@ -86,7 +93,7 @@ def response() -> Callable[..., ResponseInfo]:
 
 
 @pytest.fixture(scope="session")
-def study(response: Callable[..., ResponseInfo]) -> Callable[..., AnalysisInput]:
+def study(response: MakeResponse) -> MakeStudy:
     """Make the input of an analysis from a table; keywords replace fields, and those of the analysis plan."""
 
     def make(frame: pd.DataFrame, factors: tuple[Factor, ...], **changes: Any) -> AnalysisInput:
@@ -112,7 +119,7 @@ def study(response: Callable[..., ResponseInfo]) -> Callable[..., AnalysisInput]
 
 
 @pytest.fixture(scope="session")
-def simulate() -> Callable[..., pd.DataFrame]:
+def simulate() -> Simulate:
     """Draw a full factorial of trials around ``mean(levels by factor)``."""
 
     def draw(

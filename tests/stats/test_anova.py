@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,15 +14,20 @@ from cnnbench.stats.cells import cell_data
 from cnnbench.stats.models import terms
 from cnnbench.types import Factor
 
+if TYPE_CHECKING:
+    from cnnbench.stats.cells import CellData
+    from cnnbench.types import Refusal, TestRow
+    from tests.stats.conftest import Oracle, Same, Simulate
+
 ORACLE = Path(__file__).parent / "oracle"
 
 
-def tables(data):
+def tables(data: CellData) -> tuple[dict[str, dict[str, TestRow]], list[Refusal]]:
     made, refusals = omnibus(data, 0.05)
     return {table.key: {row.term: row for row in table.rows} for table in made}, refusals
 
 
-def assert_equals_r(rows, records, same):
+def assert_equals_r(rows: dict[str, TestRow], records: list[dict[str, Any]], same: Same) -> None:
     expected = {record["term"]: record for record in records if record["term"] not in {"(Intercept)", "Residuals"}}
     assert set(rows) == set(expected)
     residual_df = next(record["df"] for record in records if record["term"] == "Residuals")
@@ -33,18 +39,18 @@ def assert_equals_r(rows, records, same):
 
 
 @pytest.mark.parametrize("case", ["c01", "c03", "c05"])
-def test_type_3_equals_r(oracle, same, case):
+def test_type_3_equals_r(oracle: Oracle, same: Same, case: str):
     loaded = oracle(case)
     assert_equals_r(tables(loaded.cells())[0]["anova_type3"], loaded.r["anova_type3"], same)
 
 
 @pytest.mark.parametrize("case", ["c03", "c05"])
-def test_type_2_stands_beside_type_3_in_an_unbalanced_design_and_equals_r(oracle, same, case):
+def test_type_2_stands_beside_type_3_in_an_unbalanced_design_and_equals_r(oracle: Oracle, same: Same, case: str):
     loaded = oracle(case)
     assert_equals_r(tables(loaded.cells())[0]["anova_type2"], loaded.r["anova_type2"], same)
 
 
-def test_type_2_sums_of_squares_of_a_balanced_design_equal_r_and_are_not_printed_twice(oracle, same):
+def test_type_2_sums_of_squares_of_a_balanced_design_equal_r_and_are_not_printed_twice(oracle: Oracle, same: Same):
     loaded = oracle("c01")
     data = loaded.cells()
     assert "anova_type2" not in tables(data)[0]
@@ -53,7 +59,7 @@ def test_type_2_sums_of_squares_of_a_balanced_design_equal_r_and_are_not_printed
 
 
 @pytest.mark.parametrize("case", ["c01", "c03"])
-def test_main_effects_are_not_those_of_treatment_coding(oracle, case):
+def test_main_effects_are_not_those_of_treatment_coding(oracle: Oracle, case: str):
     loaded = oracle(case)
     rows = tables(loaded.cells())[0]["anova_type3"]
     for record in loaded.r["TRAP_type3_with_treatment_coding"]:
@@ -62,7 +68,7 @@ def test_main_effects_are_not_those_of_treatment_coding(oracle, case):
 
 
 @pytest.mark.parametrize("case", ["c01", "c03", "c05"])
-def test_partial_eta_squared_and_its_interval_equal_r(oracle, same, case):
+def test_partial_eta_squared_and_its_interval_equal_r(oracle: Oracle, same: Same, case: str):
     loaded = oracle(case)
     rows = tables(loaded.cells())[0]["anova_type3"]
     for record in loaded.r["effect_sizes_type3"]:
@@ -72,7 +78,7 @@ def test_partial_eta_squared_and_its_interval_equal_r(oracle, same, case):
         assert same(row.partial_eta_sq_interval.high, record["eta2_ci95"][1])
 
 
-def test_a_missing_cell_costs_the_interaction_one_df_as_in_r(oracle, same):
+def test_a_missing_cell_costs_the_interaction_one_df_as_in_r(oracle: Oracle, same: Same):
     loaded = oracle("c04")
     made, refusals = tables(loaded.cells())
     assert list(made) == ["anova_type2"]
@@ -85,14 +91,14 @@ def test_a_missing_cell_costs_the_interaction_one_df_as_in_r(oracle, same):
     assert [refusal.what for refusal in refusals] == ["type III analysis of variance"]
 
 
-def test_main_effects_with_a_missing_cell_equal_rs_model_comparison(oracle, same):
+def test_main_effects_with_a_missing_cell_equal_rs_model_comparison(oracle: Oracle, same: Same):
     loaded = oracle("c04")
     rows = tables(loaded.cells())[0]["anova_type2"]
     for factor in ("depth", "size"):
         assert same(rows[factor].statistic, loaded.r["type2_main_effects_by_model_comparison"][factor]["F"])
 
 
-def test_one_trial_per_cell_leaves_main_effects_and_one_structured_df_as_in_r(oracle, same):
+def test_one_trial_per_cell_leaves_main_effects_and_one_structured_df_as_in_r(oracle: Oracle, same: Same):
     loaded = oracle("c09")
     made, refusals = tables(loaded.cells())
     assert_equals_r(made["additive_type2"], loaded.r["additive_anova_type2"], same)
@@ -105,7 +111,7 @@ def test_one_trial_per_cell_leaves_main_effects_and_one_structured_df_as_in_r(or
 
 
 @pytest.mark.parametrize("name", ["AtmWtAg", "SiRstv", "SmLs01", "SmLs07"])
-def test_one_way_f_has_nists_certified_digits(name):
+def test_one_way_f_has_nists_certified_digits(name: str):
     """SmLs07 has 13 constant leading digits: float64 itself keeps about 4 digits of F (uncentred fits keep 2)."""
     nist = next(s for s in json.loads((ORACLE / "nist_anova.json").read_text())["sets"] if s["name"] == name)
     groups = sorted(set(nist["group"]))
@@ -138,7 +144,7 @@ def test_trials_that_never_differ_within_a_cell_are_refused():
     assert refusals[0].what == "analysis of variance"
 
 
-def test_three_factors_agree_with_a_direct_fit(simulate):
+def test_three_factors_agree_with_a_direct_fit(simulate: Simulate):
     """Reference: full least squares on the trials with explicit sum-coded columns, without the detour over cells."""
     factors = (Factor("a", (1, 2)), Factor("b", (1, 2, 3)), Factor("c", (1, 2)))
     frame = simulate(factors, lambda cell: 0.1 * cell["a"] * cell["c"] + 0.05 * cell["b"], n=3, sd=0.05)
@@ -160,7 +166,7 @@ def test_three_factors_agree_with_a_direct_fit(simulate):
             columns = (columns[:, :, None] * coded[:, None, :]).reshape(len(frame), -1)
         blocks[term] = columns
 
-    def rss(included):
+    def rss(included: list[Any]) -> float:
         x, y = np.hstack([blocks[t] for t in included]), frame["accuracy"].to_numpy()
         return float(((y - x @ np.linalg.lstsq(x, y, rcond=None)[0]) ** 2).sum())
 

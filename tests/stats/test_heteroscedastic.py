@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
@@ -11,9 +13,12 @@ from cnnbench.stats.heteroscedastic import ats, ats_obstacle
 from cnnbench.stats.models import term_name, terms
 from cnnbench.types import Factor
 
+if TYPE_CHECKING:
+    from tests.stats.conftest import Oracle, Same
+
 
 @pytest.mark.parametrize("case", ["c01", "c03", "c05"])
-def test_it_equals_r(oracle, same, case):
+def test_it_equals_r(oracle: Oracle, same: Same, case: str):
     loaded = oracle(case)
     data = loaded.cells()
     for term in terms(data.active):
@@ -24,7 +29,7 @@ def test_it_equals_r(oracle, same, case):
         assert same(found.p, r["ATS_p"])
 
 
-def test_it_leads_the_tables_of_independent_trials(oracle):
+def test_it_leads_the_tables_of_independent_trials(oracle: Oracle):
     made, refusals = omnibus(oracle("c05").cells(), 0.05)
     assert [table.key for table in made] == ["ats", "anova_type3", "anova_type2"]
     assert refusals == []

@@ -12,7 +12,7 @@ from cnnbench.stats.noncentral import ncf_cdf, partial_eta_sq_interval
 @pytest.mark.parametrize(
     ("f", "df1", "df2", "noncentrality"), [(2.0, 3, 20, 4.0), (15.0, 2, 60, 25.0), (0.4, 5, 9, 0.5)]
 )
-def test_the_mixture_agrees_with_scipy_where_scipy_is_right(f, df1, df2, noncentrality):
+def test_the_mixture_agrees_with_scipy_where_scipy_is_right(f: float, df1: float, df2: float, noncentrality: float):
     assert ncf_cdf(f, df1, df2, noncentrality) == pytest.approx(float(ncf.cdf(f, df1, df2, noncentrality)), rel=1e-9)
 
 

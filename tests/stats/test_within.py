@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
@@ -11,8 +13,11 @@ from cnnbench.stats.models import term_name, terms
 from cnnbench.stats.within import within_test
 from cnnbench.types import Factor
 
+if TYPE_CHECKING:
+    from tests.stats.conftest import Oracle, Same
 
-def test_it_equals_r_with_both_corrections(oracle, same):
+
+def test_it_equals_r_with_both_corrections(oracle: Oracle, same: Same):
     loaded = oracle("c07")
     data = loaded.cells(paired=True)
     r = {key: {row["term"]: row for row in rows} for key, rows in loaded.r["rm_anova"].items()}
@@ -29,7 +34,7 @@ def test_it_equals_r_with_both_corrections(oracle, same):
         assert same(found.p_hf, corrected["Pr(>F[HF])"])
 
 
-def test_the_table_prints_the_greenhouse_geisser_line_of_afex(oracle, same):
+def test_the_table_prints_the_greenhouse_geisser_line_of_afex(oracle: Oracle, same: Same):
     loaded = oracle("c07")
     (table,), refusals = omnibus(loaded.cells(paired=True), 0.05)
     assert table.key == "rm_anova"
@@ -42,7 +47,7 @@ def test_the_table_prints_the_greenhouse_geisser_line_of_afex(oracle, same):
         assert same(row.partial_eta_sq, record["pes"])
 
 
-def test_it_is_not_the_analysis_that_ignores_seeds(oracle):
+def test_it_is_not_the_analysis_that_ignores_seeds(oracle: Oracle):
     loaded = oracle("c07")
     (table,), _ = omnibus(loaded.cells(paired=True), 0.05)
     naive = {record["term"]: record for record in loaded.r["naive_ignoring_seed_type3"]}
@@ -50,7 +55,7 @@ def test_it_is_not_the_analysis_that_ignores_seeds(oracle):
         assert row.statistic > 5 * naive[row.term]["F"]
 
 
-def test_two_levels_give_the_square_of_the_paired_t(oracle, same):
+def test_two_levels_give_the_square_of_the_paired_t(oracle: Oracle, same: Same):
     loaded = oracle("c15")
     found = within_test(loaded.cells(paired=True), (0,))
     assert same(found.f, loaded.r["paired_t"]["t"] ** 2)

@@ -11,14 +11,15 @@ from cnnbench.report import format as fmt
 from cnnbench.report.figures import theme
 from cnnbench.report.figures.drawing import Drawing, draw
 from cnnbench.report.figures.layout import (
+    ROWS,
     AnyChart,
     finite,
-    inline,
     labels_by_position,
     level_axis,
     level_ends,
     panel_width,
     positions,
+    specification,
     step_sentence,
 )
 
@@ -49,9 +50,9 @@ def cells_figure(
     if layout.x is None or len(cells) < grid / 2:
         return _listing(key, found, cells[:MOST_CELLS], trials)
     rows = _mean_rows(cells, layout) + _trial_rows(found, trials, layout)
-    chart = _interaction(rows, found, layout)
+    spec = specification(_interaction(found, layout), rows=rows)
     caption = _caption(found, cells, layout)
-    return draw(key, chart.to_dict(), caption=caption, alt=caption)
+    return draw(key, spec, caption=caption, alt=caption)
 
 
 def _x_positions(layout: Layout) -> dict[tuple[Level, Level | None], float]:
@@ -121,7 +122,7 @@ def _trial_rows(found: ResponseFindings, trials: Sequence[Mapping[str, Any]], la
     return rows
 
 
-def _interaction(rows: list[dict[str, Any]], found: ResponseFindings, layout: Layout) -> AnyChart:
+def _interaction(found: ResponseFindings, layout: Layout) -> AnyChart:
     x, y, colour, shape = _encodings(found, layout)
     base = alt.Chart().encode(x=x, color=colour)
     trials = base.transform_filter("datum.kind == 'trial'")
@@ -139,10 +140,8 @@ def _interaction(rows: list[dict[str, Any]], found: ResponseFindings, layout: La
     if _joins_replicates(found, layout):
         paths = trials.mark_line(strokeWidth=0.7, opacity=0.28).encode(y=y, detail="replicate:N")
         layers.insert(0, paths)
-    width = panel_width(layout, 420)
-    layered = alt.layer(*layers, data=inline(rows)).properties(
-        width=width, height=300 if layout.column is None else 240
-    )
+    size = {"width": panel_width(layout, 420), "height": 300 - 60 * len(layout.panels)}
+    layered = alt.layer(*layers, data=ROWS).properties(**size)
     return facetted(layered, layout)
 
 
@@ -167,18 +166,16 @@ def colour_and_shape(factor: Factor | None) -> tuple[alt.Color, alt.Shape]:
     )
 
 
-def facetted(layered: AnyChart, layout: Layout) -> AnyChart:
-    """Panels for the factors that have no other place, in the study's order."""
+def facetted(layered: AnyChart, layout: Layout, *, headroom: float = 8) -> AnyChart:
+    """Panels for the factors without another place, in the study's order; ``headroom`` px between title and panel."""
     parts: dict[str, Any] = {}
-    for part, factor, channel in (("row", layout.row, alt.Row), ("column", layout.column, alt.Column)):
-        if factor is not None:
-            order = [fmt.level(level) for level in factor.levels]
-            header = alt.Header(title=fmt.name(factor.name))
-            if part == "row":
-                header = alt.Header(
-                    title=fmt.name(factor.name), orient="right", labelAngle=0, labelAlign="left", labelLimit=90
-                )
-            parts[part] = channel(f"{part}:N", sort=order, header=header)
+    if layout.row is not None:
+        header = alt.Header(title=fmt.name(layout.row.name), orient="right", labelLimit=150)
+        parts["row"] = alt.Row("row:N", sort=[fmt.level(level) for level in layout.row.levels], header=header)
+    if layout.column is not None:
+        header = alt.Header(title=fmt.name(layout.column.name), labelPadding=headroom)
+        order = [fmt.level(level) for level in layout.column.levels]
+        parts["column"] = alt.Column("column:N", sort=order, header=header)
     return layered.facet(**parts) if parts else layered
 
 
@@ -219,17 +216,17 @@ def _listing(key: str, found: ResponseFindings, cells: Sequence[Cell], trials: S
                 {"kind": "trial", "position": at[label], "cell": label, "value": value, "shown": fmt.number(value)}
             )
     label = fmt.with_unit(fmt.capitalised(fmt.name(found.response)), found.unit)
-    chart = _listing_chart(rows, list(at), label)
+    spec = specification(_listing_chart(list(at), label), rows=rows)
     caption = (
         f"{fmt.capitalised(fmt.name(found.response))} by cell. Large marks are means, {_bars_sentence(cells)}; small "
         f"dots are single trials."
     )
     if len(cells) == MOST_CELLS:
         caption += f" The first {MOST_CELLS} cells are drawn; the table holds all."
-    return draw(key, chart.to_dict(), caption=caption, alt=caption)
+    return draw(key, spec, caption=caption, alt=caption)
 
 
-def _listing_chart(rows: list[dict[str, Any]], labels: Sequence[str], title: str) -> AnyChart:
+def _listing_chart(labels: Sequence[str], title: str) -> AnyChart:
     axis = alt.Axis(labelExpr=labels_by_position(labels), labelColor=theme.INK, labelLimit=360, grid=True)
     base = alt.Chart().encode(y=alt.Y("position:O", title=None, axis=axis))
     x = alt.X("value:Q", title=title, scale=alt.Scale(zero=False, padding=14), axis=alt.Axis(grid=False, tickCount=6))
@@ -244,7 +241,7 @@ def _listing_chart(rows: list[dict[str, Any]], labels: Sequence[str], title: str
         .encode(x=alt.X("low:Q"), x2="high:Q"),
         means.mark_point(filled=True, size=70, opacity=1, color=theme.CATEGORIES[0]).encode(x=x, tooltip=about),
     )
-    return alt.layer(*layers, data=inline(rows)).properties(width=460, height=alt.Step(26))
+    return alt.layer(*layers, data=ROWS).properties(width=460, height=alt.Step(26))
 
 
 def marginals_figure(key: str, found: ResponseFindings) -> Drawing | None:
@@ -258,21 +255,23 @@ def marginals_figure(key: str, found: ResponseFindings) -> Drawing | None:
     if len(factors) < 2:
         return None
     label = fmt.with_unit(fmt.capitalised(fmt.name(found.response)), found.unit)
-    panels = [
-        _marginal_panel(factor, cells, label if index == 0 else None) for index, (factor, cells) in enumerate(factors)
-    ]
+    panels = [_marginal_panel(factor, label if index == 0 else None) for index, (factor, _) in enumerate(factors)]
     chart = alt.hconcat(*panels, spacing=26).resolve_scale(y="shared")
+    spec = specification(chart, **{factor.name: _marginal_rows(factor, cells) for factor, cells in factors})
     caption = (
         f"Marginal means of {fmt.name(found.response)}: each factor on its own, unweighted over the cells of all "
         f"others, {_bars_sentence([cell for _, cells in factors for cell in cells])}."
     )
-    return draw(key, chart.to_dict(), caption=caption, alt=caption)
+    return draw(key, spec, caption=caption, alt=caption)
 
 
-def _marginal_panel(factor: Factor, cells: Sequence[Cell], y_title: str | None) -> AnyChart:
+def _marginal_rows(factor: Factor, cells: Sequence[Cell]) -> list[dict[str, Any]]:
     at = positions(factor)
-    rows = [{"x": at[cell.levels[factor.name]], "cell": fmt.cell(cell.levels), **_summary(cell)} for cell in cells]
-    width = max(110, min(240, 70 * len(cells)))
+    return [{"x": at[cell.levels[factor.name]], "cell": fmt.cell(cell.levels), **_summary(cell)} for cell in cells]
+
+
+def _marginal_panel(factor: Factor, y_title: str | None) -> AnyChart:
+    width = max(110, min(240, 70 * len(factor.levels)))
     scale = alt.Scale(domain=level_ends(factor), nice=False)
     x = alt.X("x:Q", scale=scale, axis=level_axis(factor, width), title=fmt.name(factor.name))
     y_axis = alt.Axis(tickCount=5) if y_title else alt.Axis(tickCount=5, labels=False)
@@ -288,4 +287,4 @@ def _marginal_panel(factor: Factor, cells: Sequence[Cell], y_title: str | None) 
     ]
     if factor.order is not None:
         layers.insert(0, base.mark_line(strokeWidth=1.4, opacity=0.7, color=hue).encode(y=y))
-    return alt.layer(*layers, data=inline(rows)).properties(width=width, height=210)
+    return alt.layer(*layers, data=alt.NamedData(name=factor.name)).properties(width=width, height=210)

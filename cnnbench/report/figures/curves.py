@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
@@ -10,7 +11,7 @@ from cnnbench.report import format as fmt
 from cnnbench.report.figures import theme
 from cnnbench.report.figures.cells import colour_and_shape, facetted
 from cnnbench.report.figures.drawing import Drawing, draw
-from cnnbench.report.figures.layout import AnyChart, Layout, finite, inline, panel_width
+from cnnbench.report.figures.layout import ROWS, AnyChart, Layout, finite, inline, panel_width, specification
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,9 +53,24 @@ def curves_figure(key: str, curves: Sequence[Curve], layout: Layout) -> Drawing 
         return None
     schedules = {phases(curve) for curve in shown}
     common = schedules.pop() if len(schedules) == 1 else None
-    chart = _chart(rows, shown[0], layout, common if common and len(common) > 1 else None)
-    caption = _caption(shown, layout, has_phases=common is not None and len(common) > 1)
-    return draw(key, chart.to_dict(), caption=caption, alt=caption)
+    common = common if common and len(common) > 1 else None
+    cut = _cut_bands(rows)
+    spec = specification(_chart(rows, shown[0], layout, common), rows=rows)
+    caption = _caption(shown, layout, has_phases=common is not None, cut=cut)
+    return draw(key, spec, caption=caption, alt=caption)
+
+
+def _cut_bands(rows: list[dict[str, Any]]) -> bool:
+    """Cut wide bands at half the means' range beyond the means, lest curves turn flat; say whether any was cut."""
+    values = [row["value"] for row in rows]
+    room = 0.5 * (max(values) - min(values)) or math.inf
+    floor, ceiling = min(values) - room, max(values) + room
+    cut = False
+    for row in rows:
+        low, high = row["low"], row["high"]
+        if low is not None and high is not None and (low < floor or high > ceiling):
+            row["low"], row["high"], cut = max(low, floor), min(high, ceiling), True
+    return cut
 
 
 def _rows(curve: Curve, layout: Layout) -> list[dict[str, Any]]:
@@ -103,7 +119,8 @@ def _chart(rows: list[dict[str, Any]], first: Curve, layout: Layout, common: tup
     if common is not None:
         layers = [*_phase_marks(common, domain, width), *layers]
     height = 280 if layout.column is None else 170
-    return facetted(alt.layer(*layers, data=inline(rows)).properties(width=width, height=height), layout)
+    layered = alt.layer(*layers, data=ROWS).properties(width=width, height=height)
+    return facetted(layered, layout, headroom=8 if common is None else 20)
 
 
 def _phase_marks(common: tuple[Phase, ...], domain: Sequence[float], width: int) -> list[alt.Chart]:
@@ -118,14 +135,15 @@ def _phase_marks(common: tuple[Phase, ...], domain: Sequence[float], width: int)
         start += count
         bounds.append({"at": start})
     lines = alt.Chart(inline(bounds[:-1])).mark_rule(color=theme.FAINT, strokeWidth=1, strokeDash=[2, 3])
-    labels = alt.Chart(inline(names)).mark_text(color=theme.MUTED, fontSize=10.5, baseline="top", dy=-1, clip=False)
+    labels = alt.Chart(inline(names)).mark_text(color=theme.MUTED, fontSize=10.5, baseline="bottom", dy=-4)
     return [lines.encode(x="at:Q"), labels.encode(x="at:Q", y=alt.value(0), text="label:N")]
 
 
-def _caption(shown: Sequence[Curve], layout: Layout, *, has_phases: bool) -> str:
+def _caption(shown: Sequence[Curve], layout: Layout, *, has_phases: bool, cut: bool) -> str:
     n = sorted({curve.n for curve in shown})
     counts = f"n = {n[0]}" if len(n) == 1 else f"n = {n[0]} to {n[-1]}"
     band = "bands are pointwise 95\N{NO-BREAK SPACE}% intervals" if n[-1] > 1 else "one trial gives no interval"
-    marks = " Dotted lines part the phases of training." if has_phases else ""
+    band += ", cut off where they leave the frame" if cut else ""
+    marks = " Dotted lines part the phases of training, which the table below names in order." if has_phases else ""
     what = fmt.capitalised(fmt.name(shown[0].long_name))
     return f"{what} after each epoch: means over replicates ({counts}), {band}.{marks}{layout.held_sentence()}"

@@ -10,7 +10,7 @@ import altair as alt
 from cnnbench.report import format as fmt
 from cnnbench.report.figures import theme
 from cnnbench.report.figures.drawing import Drawing, draw
-from cnnbench.report.figures.layout import AnyChart, finite, inline, labels_by_position, ratio_ticks
+from cnnbench.report.figures.layout import AnyChart, finite, inline, labels_by_position, ratio_ticks, specification
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ def effects_figure(
     title = _axis_title(found)
     rows = [_row(effect, position, ratios=ratios) for position, effect in enumerate(shown)]
     chart = _forest(rows, title=title, ratios=ratios, margin=margin)
-    return draw(key, chart.to_dict(), caption=_caption(effects, shown, found, margin), alt=_alt(title, rows))
+    return draw(key, specification(chart), caption=_caption(effects, shown, found, margin), alt=_alt(title, rows))
 
 
 def _row(effect: Effect, position: int, *, ratios: bool) -> dict[str, Any]:
@@ -172,12 +172,12 @@ def references_figure(key: str, response: str, checks: Sequence[ReferenceCheck],
         f"{fmt.capitalised(fmt.name(response))}: published numbers and this study's means with their intervals. "
         "A published number without a spread is drawn as a point."
     )
-    return draw(key, chart.to_dict(), caption=caption, alt=caption)
+    return draw(key, specification(chart), caption=caption, alt=caption)
 
 
 def _reference_rows(position: int, check: ReferenceCheck) -> list[dict[str, Any]]:
     cell = fmt.cell(check.cell)
-    published = fmt.number(check.published)
+    published = fmt.level(check.published)
     row: dict[str, Any] = {"label": cell, "cell": cell, "position": position}
     rows = [{**row, "who": "published", "value": check.published, "shown": published}]
     if check.ours is not None and check.ours.mean is not None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cnnbench.types import Factor, Level
 
-AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart
+AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.HConcatChart
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Layout:
         """What is left out, in words; empty where nothing is."""
         if not self.held:
             return ""
-        return f" Only the cells with {fmt.cell(self.held)} are drawn; the tables hold all of them."
+        return f" Only the cells with {fmt.cell(self.held)} are drawn."
 
 
 def arrange(factors: Sequence[Factor], of_interest: str | None = None) -> Layout:
@@ -164,3 +164,14 @@ def labels_by_position(labels: Sequence[str]) -> str:
 def inline(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
     """Rows as a figure's own data."""
     return alt.InlineData(values=list(rows))
+
+
+ROWS = alt.NamedData(name="rows")
+"""Stands for the rows that `specification` puts in: altair would copy them at every step of building a chart."""
+
+
+def specification(chart: AnyChart, **rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A chart as Vega-Lite, with the rows of each named data set."""
+    # Drawing finds invalid specifications, too; checking each against the whole schema first takes longer than drawing.
+    spec: dict[str, Any] = chart.to_dict(validate=False)
+    return {**spec, "datasets": {**spec.get("datasets", {}), **{name: list(each) for name, each in rows.items()}}}

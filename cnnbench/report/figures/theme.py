@@ -83,7 +83,7 @@ CONFIG: dict[str, Any] = {
         "titlePadding": 10,
         "orient": "top",
         "direction": "horizontal",
-        "offset": 14,
+        "offset": 20,
     },
     "title": {"anchor": "start", "color": INK, "fontSize": 12.5, "fontWeight": "normal", "offset": 8},
     "facet": {"spacing": 22},
@@ -99,8 +99,8 @@ def colours(num_levels: int, *, ordered: bool) -> list[str]:
         return [CATEGORIES[index % len(CATEGORIES)] for index in range(num_levels)]
     if num_levels == 1:
         return [RAMP[3]]
-    last = len(RAMP) - 1
-    return [RAMP[round(index * last / (num_levels - 1))] for index in range(num_levels)]
+    ramp = RAMP[1:-1] if num_levels <= 5 else RAMP  # the palest and the darkest step only where they are needed
+    return [ramp[round(index * (len(ramp) - 1) / (num_levels - 1))] for index in range(num_levels)]
 
 
 def shapes(num_levels: int) -> list[str]:

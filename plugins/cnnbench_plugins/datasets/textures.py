@@ -21,8 +21,8 @@ __all__ = ["Textures"]
 CLASS_NAMES = ("brick", "grass", "gravel")
 PHOTOGRAPH_PX = 512
 MEAN_GRAY = 127.5
-GRAY_PER_DEVIATION = 45.0
-"""Maps 2.8 standard deviations to the ends of the 8-bit range; what lies beyond (less than 1 % of it) is clipped."""
+GRAY_PER_DEVIATION = 40.0
+"""Maps 3.2 standard deviations to the ends of the 8-bit range; what lies beyond is clipped."""
 
 
 class Textures(Dataset):

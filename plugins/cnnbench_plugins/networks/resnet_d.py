@@ -1,0 +1,50 @@
+"""ResNet-D (He et al. 2019, "Bag of Tricks for Image Classification with CNNs", arXiv:1812.01187, section 4)."""
+
+from __future__ import annotations
+
+from torch import nn
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+__all__ = ["build_resnet_d"]
+
+_STAGES = {
+    18: (BasicBlock, [2, 2, 2, 2]),
+    34: (BasicBlock, [3, 4, 6, 3]),
+    50: (Bottleneck, [3, 4, 6, 3]),
+    101: (Bottleneck, [3, 4, 23, 3]),
+    152: (Bottleneck, [3, 8, 36, 3]),
+    200: (Bottleneck, [3, 24, 36, 3]),
+}
+"""Depth -> block and blocks per stage (He et al. 2015, table 1; 200: He et al. 2016, arXiv:1603.05027, appendix)."""
+
+
+def build_resnet_d(depth: int, in_channels: int, num_classes: int, dropout: float) -> nn.Module:
+    """Return torchvision's ResNet with the tweaks B (which torchvision has anyway), C and D."""
+    block, blocks = _STAGES[depth]
+    net: nn.Module = ResNet(block, blocks, num_classes)
+    # Tweak C: three small convolutions in place of one of 7 x 7.
+    net.conv1 = nn.Sequential(
+        *_convolution(in_channels, 32, stride=2),
+        *_convolution(32, 32, stride=1),
+        nn.Conv2d(32, 64, 3, padding=1, bias=False),
+    )
+    # Tweak D: shortcuts average where they would skip three of four pixels.
+    for stage in ("layer2", "layer3", "layer4"):
+        strided, norm = net.get_submodule(f"{stage}.0.downsample").children()
+        assert isinstance(strided, nn.Conv2d)  # noqa: S101 - so torchvision builds every shortcut
+        pool = nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)
+        projection = nn.Conv2d(strided.in_channels, strided.out_channels, 1, bias=False)
+        net.set_submodule(f"{stage}.0.downsample", nn.Sequential(pool, projection, norm))
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    net.fc = nn.Sequential(nn.Dropout(dropout), net.get_submodule("fc"))
+    return net
+
+
+def _convolution(in_channels: int, out_channels: int, *, stride: int) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )

@@ -1,0 +1,84 @@
+"""What tests of several rooms share: the installed components, a tiny study, and folders of its own for each test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cnnbench.execute import RunOptions, Session, open_session
+from cnnbench.registry import Registry
+from cnnbench.spec import StudyFile, load_study
+
+TINY_STUDY = """
+format = 1
+name = "tiny"
+question = "Is it quick?"
+
+[trial]
+model = { use = "resnet-small", depth = 8, width = 2 }
+dataset = { use = "digits", limit_per_class = 8 }
+split = { validation = 0.25 }
+optimizer = { use = "sgd", lr = 0.05 }
+batch_size = 16
+augmentation = ["zoom"]
+metrics = ["accuracy", "loss", "confusion-matrix"]
+
+[[trial.phases]]
+name = "small"
+epochs = 1
+size_px = 8
+
+[[trial.phases]]
+name = "large"
+epochs = 2
+size_px = 12
+evaluate = ["plain", "tta"]
+
+[factors.width]
+path = "model.width"
+levels = [2, 4]
+order = "log2"
+
+[design]
+replicates = 2
+"""
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    """All components that are installed."""
+    return Registry.discover()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the user's cache out of the tests, and the tests out of the user's cache."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("CNNBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def study_path(tmp_path: Path) -> Path:
+    """The file of a study whose trials take a moment."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY_STUDY, "utf-8")
+    return path
+
+
+@pytest.fixture
+def study(study_path: Path, registry: Registry) -> StudyFile:
+    """That study, loaded."""
+    return load_study(study_path, check_component=registry.check)
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> RunOptions:
+    """Run it in this process, in a folder of the test's own."""
+    return RunOptions(runs_dir=tmp_path / "runs", workers=0, device="cpu")
+
+
+@pytest.fixture
+def session(study: StudyFile, registry: Registry, options: RunOptions) -> Session:
+    """That study, planned."""
+    return open_session(study, registry, options)

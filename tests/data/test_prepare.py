@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from cnnbench.data import prepare
+from cnnbench.errors import DataError, StoreError
+from cnnbench.plugin import Dataset, ImageArrays
+
+
+class Ragged(Dataset):
+    """Images of three sizes and two classes; counts how often it is decoded."""
+
+    key = "ragged"
+    num: int = 6
+    channels: int = 1
+    loads: ClassVar[list[int]] = []
+
+    def load(self, cache: Path) -> ImageArrays:
+        assert cache.is_dir()
+        self.loads.append(self.num)
+        rng = np.random.default_rng(0)
+        shapes = [(self.channels, 8, 8), (self.channels, 10, 20), (self.channels, 30, 12)]
+        images = [rng.integers(0, 256, shapes[i % 3], dtype=np.uint8) for i in range(self.num)]
+        return ImageArrays(images, np.arange(self.num) % 2, ("even", "odd"))
+
+
+class Broken(Dataset):
+    """Returns what it is told to."""
+
+    key = "broken"
+    arrays: ClassVar[ImageArrays]
+
+    def load(self, cache: Path) -> ImageArrays:
+        assert cache.is_dir()
+        return self.arrays
+
+
+GOOD = np.zeros((4, 1, 8, 8), np.uint8)
+
+
+def test_images_are_kept_as_uint8_at_every_size(tmp_path: Path):
+    prepared = prepare(Ragged(), [8, 12], "crop", tmp_path)
+
+    for size in (8, 12):
+        images_NCHW = prepared.images_NCHW(size, "crop")
+        assert images_NCHW.dtype == np.uint8
+        assert images_NCHW.shape == (6, 1, size, size)
+    assert prepared.labels_N().tolist() == [0, 1, 0, 1, 0, 1]
+    assert (prepared.info.min_side_px, prepared.info.max_side_px) == (8, 30)
+    assert prepared.info.class_counts == (3, 3)
+
+
+def test_a_dataset_is_decoded_once_and_again_only_for_new_sizes(tmp_path: Path):
+    Ragged.loads.clear()
+
+    first = prepare(Ragged(), [8], "crop", tmp_path)
+    prepare(Ragged(), [8], "crop", tmp_path)
+    assert len(Ragged.loads) == 1
+    again = prepare(Ragged(), [8, 16], "crop", tmp_path)
+
+    assert len(Ragged.loads) == 2
+    assert again.info == first.info
+
+
+def test_other_parameters_are_another_dataset(tmp_path: Path):
+    few, many = prepare(Ragged(), [8], "crop", tmp_path), prepare(Ragged(num=8), [8], "crop", tmp_path)
+
+    assert few.folder != many.folder
+    assert few.info.fingerprint != many.info.fingerprint
+
+
+def test_the_fingerprint_depends_on_pixels_not_on_sizes(tmp_path: Path):
+    small, large = prepare(Ragged(), [8], "crop", tmp_path / "a"), prepare(Ragged(), [20], "squash", tmp_path / "b")
+
+    assert small.info.fingerprint == large.info.fingerprint
+
+
+def test_an_interrupted_decoding_leaves_no_file_of_a_final_name(tmp_path: Path):
+    broken = np.zeros((1, 8, 8), np.uint8), np.zeros((3, 8, 8), np.uint8)
+    Broken.arrays = ImageArrays(broken, np.array([0, 1]), ("a", "b"))
+
+    with pytest.raises(DataError, match="image 1 is uint8 of shape"):
+        prepare(Broken(), [8], "crop", tmp_path)
+
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("arrays", "sentence"),
+    [
+        (ImageArrays(GOOD, np.zeros(4, np.int64), ("one",)), "one class only"),
+        (ImageArrays(GOOD, np.zeros(4, np.int64), ("a", "b")), "class `b` has no image"),
+        (ImageArrays(GOOD, np.zeros(3, np.int64), ("a", "b")), "4 images but 3 labels"),
+        (ImageArrays(GOOD, np.array([0, 1, 2, 0]), ("a", "b")), "label outside 0 to 1"),
+        (ImageArrays(GOOD.astype(np.float32), np.array([0, 1, 1, 0]), ("a", "b")), "must be uint8"),
+        (ImageArrays(GOOD, np.array([0, 1, 1, 0]), ("a", "b"), np.array(["train"] * 3 + ["x"])), "brings splits"),
+    ],
+)
+def test_data_that_cannot_be_used_are_refused_with_a_sentence(tmp_path: Path, arrays: ImageArrays, sentence: str):
+    Broken.arrays = arrays
+
+    with pytest.raises(DataError, match=sentence):
+        prepare(Broken(), [8], "crop", tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_is_a_sentence(tmp_path: Path):
+    (tmp_path / "file").write_text("not a folder", "utf-8")
+
+    with pytest.raises(StoreError, match="CNNBENCH_CACHE"):
+        prepare(Ragged(), [8], "crop", tmp_path / "file")
+
+
+def test_progress_reaches_the_number_of_images(tmp_path: Path):
+    told: list[tuple[str, int, int]] = []
+
+    prepare(Ragged(num=70), [8], "crop", tmp_path, lambda *call: told.append(call))
+
+    assert told == [("ragged", 64, 70), ("ragged", 70, 70)]

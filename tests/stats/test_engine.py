@@ -1,0 +1,265 @@
+"""The analysis from end to end: what it refuses, and that it never fails on data."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cnnbench.spec import Hypothesis, Reference
+from cnnbench.stats import analyse
+from cnnbench.types import Factor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cnnbench.types import Findings, ResponseFindings
+    from tests.stats.conftest import MakeResponse, MakeStudy, Simulate
+
+DEPTH = Factor("depth", (8, 16, 32), "log2")
+REGIME = Factor("regime", ("none", "gradual"))
+FACTORS = (DEPTH, REGIME)
+CONTRAST = Hypothesis(contrast="gradual - none", over="regime")
+
+
+def gain(cell: dict[str, Any]) -> float:
+    return 0.7 + 0.02 * (cell["regime"] == "gradual")
+
+
+def floats(value: Any) -> Iterator[float]:
+    if isinstance(value, float):
+        yield value
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from floats(getattr(value, field.name))
+    elif isinstance(value, (tuple, list)):
+        for each in value:
+            yield from floats(each)
+
+
+def refused(found: ResponseFindings) -> dict[str, str]:
+    return {refusal.what: f"{refusal.why} {refusal.remedy}" for refusal in found.refusals}
+
+
+def test_findings_carry_the_study_and_the_versions(study: MakeStudy, simulate: Simulate):
+    findings = analyse(study(simulate(FACTORS, gain), FACTORS, primary=CONTRAST, alpha=0.01))
+    assert (findings.study, findings.question, findings.alpha) == ("demo", "Does it matter?", 0.01)
+    assert findings.confirmatory
+    assert set(findings.versions) == {"cnnbench", "numpy", "pandas", "scipy", "statsmodels"}
+    assert findings.responses[0].effects[0].interval.level == 0.99
+
+
+def test_keys_of_effects_are_unique(study: MakeStudy, simulate: Simulate):
+    further = (Hypothesis(slope=("depth",)), Hypothesis(interaction=("depth", "regime")))
+    found = analyse(study(simulate(FACTORS, gain), FACTORS, primary=CONTRAST, further=further)).responses[0]
+    keys = [effect.key for effect in found.effects]
+    assert keys[:3] == ["primary", "further:1", "further:2"]
+    assert len(set(keys)) == len(keys)
+
+
+def test_an_empty_table_says_that_nothing_has_finished(study: MakeStudy, simulate: Simulate):
+    found = analyse(study(simulate(FACTORS, gain).iloc[:0], FACTORS, primary=CONTRAST)).responses[0]
+    assert found.headline == "Not tested: No trial has finished. Run the study; finished trials are kept."
+    assert (found.cells, found.marginals, found.tests, found.effects) == ((), (), (), ())
+
+
+def test_no_factors_leave_one_mean(study: MakeStudy, simulate: Simulate):
+    found = analyse(study(simulate((), lambda _: 0.7), ())).responses[0]
+    assert [cell.n for cell in found.cells] == [5]
+    assert found.cells[0].interval is not None
+    assert (found.marginals, found.tests, found.effects, found.refusals) == ((), (), (), ())
+    assert found.headline.startswith("The study has one cell and no factors")
+
+
+def test_a_single_trial_has_a_mean_and_nothing_else(study: MakeStudy, simulate: Simulate):
+    found = analyse(study(simulate((), lambda _: 0.7, n=1), ())).responses[0]
+    assert (found.cells[0].n, found.cells[0].sd, found.cells[0].interval) == (1, None, None)
+
+
+def test_one_trial_per_cell_gets_no_interaction(study: MakeStudy, simulate: Simulate):
+    hypothesis = Hypothesis(interaction=("depth", "regime"))
+    found = analyse(study(simulate(FACTORS, gain, n=1), FACTORS, primary=hypothesis)).responses[0]
+    assert "cannot be told from noise" in refused(found)["depth:regime"]
+    assert "at least 2 replicates" in refused(found)["interaction tests"]
+    assert "cannot be told from noise" in found.headline
+    assert not [effect for effect in found.effects if effect.key.startswith("simple:")]
+
+
+def test_one_trial_per_cell_tests_main_effects_with_a_warning(study: MakeStudy, simulate: Simulate):
+    found = analyse(study(simulate(FACTORS, gain, n=1, sd=0.001), FACTORS, primary=CONTRAST)).responses[0]
+    assert "one trial per cell, with the interaction of the factors taken for noise" in found.headline
+    assert any(note.startswith("With one trial per cell") for note in found.notes)
+
+
+def test_one_factor_with_one_trial_per_level_has_no_noise_to_test_against(study: MakeStudy, simulate: Simulate):
+    found = analyse(study(simulate((REGIME,), gain, n=1), (REGIME,), primary=CONTRAST)).responses[0]
+    assert "nothing is left to estimate the noise from" in refused(found)["gradual - none"]
+    assert (found.tests, found.effects) == ((), ())
+
+
+def test_a_constant_response_is_refused(study: MakeStudy, simulate: Simulate):
+    frame = simulate(FACTORS, gain).assign(accuracy=0.1)
+    found = analyse(study(frame, FACTORS, primary=CONTRAST)).responses[0]
+    assert "All 30 trials gave the same value, 0.1." in refused(found)["tests of accuracy"]
+    assert found.marginals[0].mean == pytest.approx(0.1)
+    assert found.effects == ()
+
+
+def test_cells_without_any_spread_are_refused(study: MakeStudy, simulate: Simulate):
+    frame = simulate(FACTORS, gain, sd=0)
+    for paired in (True, False):
+        found = analyse(study(frame, FACTORS, primary=CONTRAST, paired=paired)).responses[0]
+        assert "gradual - none" in refused(found)
+        assert found.effects == ()
+
+
+def test_two_environments_stop_all_tests_of_all_responses(study: MakeStudy, simulate: Simulate, response: MakeResponse):
+    frame = simulate(FACTORS, gain).assign(loss=0.5)
+    frame.loc[:4, "environment_key"] = "elsewhere"
+    findings = analyse(study(frame, FACTORS, primary=CONTRAST, responses=(response(), response("loss"))))
+    for found in findings.responses:
+        assert "5 in elsewhere; 25 in here" in refused(found)["all tests"]
+        assert len(found.cells) == 6
+        assert (found.marginals, found.tests, found.effects) == ((), (), ())
+        assert found.headline.startswith("Not tested: The trials come from 2 environments")
+    pooled = study(frame, FACTORS, primary=CONTRAST, pool_environments=True)
+    assert analyse(pooled).responses[0].effects[0].key == "primary"
+
+
+def test_time_is_not_analysed_where_every_trial_ran_beside_others(
+    study: MakeStudy, simulate: Simulate, response: MakeResponse
+):
+    frame = simulate(FACTORS, gain).assign(concurrent_trials=2)
+    timed = analyse(study(frame, FACTORS, primary=CONTRAST, responses=(response(uses_time=True),))).responses[0]
+    assert "ran beside others" in refused(timed)["accuracy of 30 trials"]
+    assert timed.headline.startswith("Not tested: No trial is left that can be analysed.")
+    untimed = analyse(study(frame, FACTORS, primary=CONTRAST)).responses[0]
+    assert untimed.effects[0].key == "primary"
+
+
+def test_values_that_the_scale_does_not_allow_are_refused(study: MakeStudy, simulate: Simulate):
+    frame = simulate(FACTORS, gain)
+    frame.loc[3, "accuracy"] = -0.1
+    for scale in ("log", "logit"):
+        found = analyse(study(frame, FACTORS, primary=CONTRAST, scale=scale)).responses[0]
+        assert "analysis of accuracy" in refused(found)
+        assert len(found.cells) == 6
+        assert found.effects == ()
+
+
+def test_the_logit_scale_reports_log_odds(study: MakeStudy, simulate: Simulate):
+    frame = simulate(FACTORS, gain, sd=0.005)
+    found = analyse(study(frame, FACTORS, primary=CONTRAST, scale="logit")).responses[0]
+    assert "in log odds higher than with none" in found.headline
+    assert found.effects[0].ratio is None
+    assert found.cells[0].mean == pytest.approx(frame["accuracy"][:5].mean())
+
+
+def test_type_3_is_refused_with_missing_cells_and_simple_effects_say_which_level_lacks_trials(
+    study: MakeStudy, simulate: Simulate
+):
+    frame = simulate(FACTORS, gain)
+    frame = frame[~((frame["depth"] == 32) & (frame["regime"] == "gradual"))]
+    found = analyse(study(frame, FACTORS, primary=CONTRAST, paired=False)).responses[0]
+    assert "type III analysis of variance" in refused(found)
+    assert "averaged over the 2 of 3 combinations" in found.headline
+    assert "gradual - none within each level of depth: gradual - none at depth 32" in refused(found)
+    assert [cell.mean is None for cell in found.marginals] == [False, False, True, False, True]
+
+
+def test_a_one_factor_at_a_time_design_compares_at_the_baseline(study: MakeStudy, simulate: Simulate):
+    frame = simulate(FACTORS, gain, sd=0.001)
+    frame = frame[(frame["depth"] == 8) | (frame["regime"] == "none")]
+    for paired in (True, False):
+        found = analyse(study(frame, FACTORS, primary=CONTRAST, paired=paired)).responses[0]
+        assert found.effects[0].estimate == pytest.approx(0.02, abs=0.005)
+        assert "averaged over the 1 of 3 combinations" in found.effects[0].method
+        assert "test of depth:regime" in refused(found)
+        assert {row.term for row in found.tests[0].rows} == {"depth", "regime"}
+
+
+def test_a_thousand_trials_take_less_than_two_seconds(study: MakeStudy, simulate: Simulate):
+    factors = (*FACTORS, Factor("dataset", ("a", "b", "c", "d")))
+    frame = simulate(factors, gain, n=42)
+    assert len(frame) == 1008
+    for paired in (True, False):
+        data = study(frame, factors, primary=CONTRAST, paired=paired)
+        start = time.perf_counter()
+        analyse(data)
+        assert time.perf_counter() - start < 2
+
+
+LEVELS = (("none", "gradual", "stepwise"), (8, 16, 32), (0.5, 1.0), (True, False))
+
+
+@st.composite
+def designs(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw any design, with gaps, ties, one-sided cells and values that are no numbers."""
+    picked = draw(st.lists(st.sampled_from(range(4)), max_size=3, unique=True))
+    factors = tuple(
+        Factor(f"f{i}", LEVELS[i][: draw(st.integers(1, len(LEVELS[i])))], "log2" if i in {1, 2} else None)
+        for i in picked
+    )
+    cells: list[dict[str, Any]] = [{}]
+    for factor in factors:
+        cells = [{**cell, factor.name: level} for cell in cells for level in factor.levels]
+    n = draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    kind = draw(st.sampled_from(["noise", "ties", "constant", "gaps", "bounds"]))
+    rows = []
+    for number, cell in enumerate(cells):
+        for k in range(n):
+            value = {"constant": 0.5, "ties": float(rng.integers(0, 2)), "bounds": float(rng.integers(0, 5)) / 4}.get(
+                kind, float(rng.uniform(0.1, 0.9))
+            )
+            if kind == "gaps" and rng.random() < 0.3:
+                value = math.nan
+            rows.append({**cell, "replicate": k, "accuracy": value, "trial_id": f"t{number}-{k}"})
+    frame = pd.DataFrame(rows).assign(concurrent_trials=1, environment_key="here")
+    if draw(st.booleans()):
+        frame = frame[rng.random(len(frame)) < 0.7]
+    hypotheses = [
+        Hypothesis(contrast=f"{f.levels[1]} - {f.levels[0]}", over=f.name) for f in factors if len(f.levels) > 1
+    ]
+    hypotheses += [Hypothesis(slope=(f.name,)) for f in factors if f.order]
+    names = tuple(f.name for f in factors)
+    hypotheses += [Hypothesis(interaction=names)] if len(names) > 1 else []
+    claims = tuple(Reference(source="s", response="accuracy", claim=h, expected="none") for h in hypotheses)
+    return {
+        "frame": frame,
+        "factors": factors,
+        "paired": draw(st.booleans()),
+        "scale": draw(st.sampled_from(["raw", "log", "logit"])),
+        "primary": draw(st.sampled_from(hypotheses)) if hypotheses else None,
+        "further": tuple(hypotheses),
+        "references": (Reference(source="s", response="accuracy", value=0.5), *claims),
+        "equivalence_margin": draw(st.sampled_from([None, 0.1])),
+    }
+
+
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(design=designs())
+def test_no_data_makes_it_fail_or_print_a_number_that_is_none(study: MakeStudy, design: dict[str, Any]):
+    options = dict(design)
+    findings: Findings = analyse(study(options.pop("frame"), options.pop("factors"), **options))
+    assert all(math.isfinite(value) for value in floats(findings))
+    for found in findings.responses:
+        assert found.headline
+        for effect in found.effects:
+            assert 0 <= effect.p <= 1
+            assert effect.se is None or effect.se > 0
+            assert effect.p_adjusted is None or effect.p <= effect.p_adjusted <= 1
+            assert (effect.p_adjusted is None) == (effect.role == "primary")
+            assert effect.verdict is not None
+            assert effect.sentence.endswith(".")
+        for table in found.tests:
+            assert all(0 <= row.p <= 1 and row.df1 > 0 and row.df2 > 0 for row in table.rows)

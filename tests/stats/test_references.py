@@ -1,0 +1,135 @@
+"""Published numbers and claims."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cnnbench.spec import Hypothesis, Reference
+from cnnbench.stats import analyse
+from cnnbench.types import Factor
+
+if TYPE_CHECKING:
+    from tests.stats.conftest import MakeStudy, Simulate
+
+DEPTH = Factor("depth", (8, 16), "log2")
+REGIME = Factor("regime", ("none", "gradual"))
+FACTORS = (DEPTH, REGIME)
+
+
+def number(value: float, **cell: object) -> Reference:
+    return Reference(source="Wanger", response="accuracy", value=value, cell=cell)
+
+
+def claim(expected: str) -> Reference:
+    hypothesis = Hypothesis(contrast="gradual - none", over="regime")
+    return Reference(source="Wanger", response="accuracy", claim=hypothesis, expected=expected)
+
+
+def gain(cell: dict[str, object]) -> float:
+    return 0.7 + 0.02 * (cell["regime"] == "gradual")
+
+
+def test_a_published_number_is_held_against_the_seeds_averages(study: MakeStudy, simulate: Simulate):
+    frame = simulate(FACTORS, gain, sd=0.002, seed_sd=0.02)
+    check = analyse(study(frame, FACTORS, references=(number(0.75, regime="none"),))).references[0]
+    per_seed = frame[frame["regime"] == "none"].groupby("replicate")["accuracy"].mean()
+    assert check.ours.mean == pytest.approx(per_seed.mean(), rel=1e-12)
+    assert check.ours.n == 10
+    assert check.difference == pytest.approx(per_seed.mean() - 0.75, rel=1e-9)
+    half = 2.7764451051977987 * per_seed.std() / 5**0.5
+    assert check.interval.high == pytest.approx(check.difference + half, rel=1e-9)
+    assert check.sentence.startswith("Ours is 0.7")
+    assert "published is 0.75" in check.sentence
+
+
+def test_independent_trials_use_the_pooled_variance(study: MakeStudy, simulate: Simulate):
+    frame = simulate(FACTORS, gain, sd=0.01)
+    check = analyse(study(frame, FACTORS, references=(number(0.7, depth=8, regime="none"),), paired=False)).references[
+        0
+    ]
+    groups = frame.groupby(["depth", "regime"])["accuracy"]
+    mse = groups.var().mean()
+    assert check.difference == pytest.approx(groups.mean()[8, "none"] - 0.7, rel=1e-9)
+    half = 2.119905299221011 * (mse / 5) ** 0.5
+    assert check.interval.high - check.difference == pytest.approx(half, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("reference", "sentence"),
+    [
+        (number(0.9, depth=50), "This study does not have depth 50, so it has no such cell."),
+        (number(0.9, width=2), "This study has no factor width, so it has no such cell."),
+        (
+            Reference(source="W", response="kappa", value=0.9),
+            "Not compared: this study does not record kappa.",
+        ),
+    ],
+)
+def test_a_number_without_a_counterpart_is_printed_alone(
+    study: MakeStudy, simulate: Simulate, reference: Reference, sentence: str
+):
+    check = analyse(study(simulate(FACTORS, gain), FACTORS, references=(reference,))).references[0]
+    assert (check.ours, check.difference, check.p) == (None, None, None)
+    assert check.sentence == sentence
+
+
+def test_one_trial_per_cell_is_compared_without_a_test(study: MakeStudy, simulate: Simulate):
+    frame = simulate(FACTORS, gain, n=1)
+    check = analyse(study(frame, FACTORS, references=(number(0.7, depth=8, regime="none"),))).references[0]
+    assert check.difference == pytest.approx(frame["accuracy"][0] - 0.7)
+    assert (check.interval, check.p) == (None, None)
+    assert "one trial per cell" in check.sentence
+
+
+@pytest.mark.parametrize(
+    ("expected", "size", "verdict"),
+    [
+        ("positive", 0.02, "confirmed"),
+        ("positive", -0.02, "refuted"),
+        ("positive", 0.0, "refuted"),
+        ("negative", -0.02, "confirmed"),
+        ("negative", 0.02, "refuted"),
+        ("none", 0.0, "confirmed"),
+        ("none", 0.02, "refuted"),
+    ],
+)
+def test_a_claim_is_judged_by_direction_and_equivalence(
+    study: MakeStudy, simulate: Simulate, expected: str, size: float, verdict: str
+):
+    frame = simulate(FACTORS, lambda cell: 0.7 + size * (cell["regime"] == "gradual"), sd=0.0005, n=6, seed=2)
+    found = analyse(study(frame, FACTORS, references=(claim(expected),), equivalence_margin=0.01)).claims[0]
+    assert found.verdict == verdict
+    assert found.sentence.endswith(
+        {"confirmed": "This study confirms the claim.", "refuted": "This study refutes the claim."}[verdict]
+    )
+
+
+@pytest.mark.parametrize("expected", ["positive", "negative", "none"])
+def test_a_large_p_alone_decides_no_claim(study: MakeStudy, simulate: Simulate, expected: str):
+    frame = simulate(FACTORS, lambda _: 0.7, sd=0.05)
+    found = analyse(study(frame, FACTORS, references=(claim(expected),))).claims[0]
+    assert found.effect.p > 0.05
+    assert found.verdict == "undetermined"
+
+
+def test_a_claim_that_cannot_be_tested_says_why(study: MakeStudy, simulate: Simulate):
+    hypothesis = Hypothesis(contrast="gradual - none", over="regime")
+    other = Reference(source="W", response="kappa", claim=hypothesis, expected="positive")
+    mixed = simulate(FACTORS, gain)
+    mixed.loc[0, "environment_key"] = "there"
+    unrecorded = analyse(study(simulate(FACTORS, gain), FACTORS, references=(other,))).claims[0]
+    assert unrecorded.sentence == "The claim cannot be tested: this study does not record kappa."
+    apart = analyse(study(mixed, FACTORS, references=(claim("positive"), number(0.7))))
+    assert "environments" in apart.claims[0].sentence
+    assert "environments" in apart.references[0].sentence
+    assert apart.references[0].p is None
+
+
+def test_an_interaction_claim_has_no_direction(study: MakeStudy, simulate: Simulate):
+    reference = Reference(
+        source="W", response="accuracy", claim=Hypothesis(interaction=("depth", "regime")), expected="negative"
+    )
+    frame = simulate(FACTORS, lambda cell: 0.7 + 0.02 * (cell == {"depth": 8, "regime": "none"}), sd=0.001)
+    assert analyse(study(frame, FACTORS, references=(reference,))).claims[0].verdict == "confirmed"
