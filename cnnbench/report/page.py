@@ -167,7 +167,7 @@ def _response_part(found: ResponseFindings, frame: Frame, margin: float | None) 
         effects_table=tables.effects_table(found, hypotheses, _effects_caption(found)) if hypotheses else None,
         family_figure=add(figures.effects_figure(key("contrasts"), found, family, margin=margin)),
         family_table=tables.effects_table(found, family, f"All contrasts of {label}; exploratory.") if family else None,
-        tests=tuple(tables.test_table(table) for table in found.tests),
+        tests=tuple(tables.table_of_tests(table) for table in found.tests),
         cells_figure=add(figures.cells_figure(key("cells"), found, frame.trials, frame.layout)),
         cells_table=tables.cells_table(factors, found.cells, found.unit, f"Observed cells of {label}."),
         marginals_figure=add(figures.marginals_figure(key("marginals"), found)),

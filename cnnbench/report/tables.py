@@ -113,7 +113,7 @@ def _effect_notes(effects: Sequence[Effect]) -> list[str]:
     return notes
 
 
-def test_table(table: TestTable) -> Table:
+def table_of_tests(table: TestTable) -> Table:
     """One table of tests with effect sizes."""
     rows = table.rows
     etas = [fmt.decimals_for([fmt.half_width(row.partial_eta_sq_interval)]) or 3 for row in rows]
@@ -137,9 +137,6 @@ def test_table(table: TestTable) -> Table:
     notes = [fmt.sentence(table.method), f"Adjusted p: {fmt.sentence(table.family)}" if table.family else ""]
     notes.append(fmt.sentence("; ".join(f"{term(row.term)}: {row.note.rstrip('. ')}" for row in rows if row.note)))
     return _table(table.title, kept, notes)
-
-
-test_table.__test__ = False  # type: ignore[attr-defined] # pytest shall not collect it where it is imported
 
 
 def _shared_places(values: Iterable[float | None]) -> int | None:

@@ -79,7 +79,7 @@ def _effects(found: ResponseFindings, effects: Sequence[Effect]) -> RichTable:
 
 
 def _tests(table: TestTable) -> RichTable:
-    shown = tables.test_table(table)
+    shown = tables.table_of_tests(table)
     kept = [
         index
         for index, column in enumerate(shown.columns)

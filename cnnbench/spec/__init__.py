@@ -1,6 +1,6 @@
 """The study file: TOML in, validated values out, with the position of every error."""
 
-from cnnbench.spec.checks import component_places, patches
+from cnnbench.spec.checks import component_places, in_order, patches
 from cnnbench.spec.contrast import parse_contrast
 from cnnbench.spec.declare import analysis_hash
 from cnnbench.spec.load import StudyFile, load_study
@@ -15,7 +15,7 @@ from cnnbench.spec.model import (
     StudySpec,
 )
 from cnnbench.spec.overlay import set_path
-from cnnbench.spec.problems import did_you_mean, explain
+from cnnbench.spec.problems import Finding, check_table, did_you_mean, explain
 from cnnbench.spec.recipe import Loss, LrFinder, Phase, Recipe, RecipeInput, Ref, Split
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "DesignSpec",
     "Exclude",
     "FactorSpec",
+    "Finding",
     "Hypothesis",
     "Loss",
     "LrFinder",
@@ -36,9 +37,11 @@ __all__ = [
     "StudyFile",
     "StudySpec",
     "analysis_hash",
+    "check_table",
     "component_places",
     "did_you_mean",
     "explain",
+    "in_order",
     "load_study",
     "parse_contrast",
     "patches",

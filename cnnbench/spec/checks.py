@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
 
 from cnnbench.spec.contrast import parse_contrast
 from cnnbench.spec.overlay import set_path
-from cnnbench.spec.problems import did_you_mean, explain
+from cnnbench.spec.problems import Finding, check_table, did_you_mean
 from cnnbench.spec.recipe import RecipeInput
+from cnnbench.types import Cost
 
 if TYPE_CHECKING:
     from cnnbench.spec.model import FactorSpec, Hypothesis, StudySpec
     from cnnbench.spec.toml import KeyPath
 
-Finding = tuple["KeyPath", str]
-"""Path of a key, and what is wrong with it."""
-
 ComponentCheck = Callable[[str, Mapping[str, Any]], list[Finding]]
 """(kind, table of a component) -> what is wrong with it, by path within the table."""
+
+_COLUMNS = frozenset(
+    {"trial_id", "replicate", "epoch", "environment_key", *(field.name for field in dataclasses.fields(Cost))}
+)
+"""Columns and dimensions of the results that no factor may be called after."""
 
 
 def check_study(data: Mapping[str, Any], spec: StudySpec | None, check_component: ComponentCheck) -> Iterator[Finding]:
@@ -31,13 +33,14 @@ def check_study(data: Mapping[str, Any], spec: StudySpec | None, check_component
     ``spec`` that is valid in itself.
     """
     recipe = data.get("trial")
-    recipe = recipe if isinstance(recipe, dict) else {}
-    faults = list(check_components(recipe, check_component))
+    faults = list(check_components(recipe, check_component)) if isinstance(recipe, dict) else []
     yield from ((("trial", *path), message) for path, message in faults)
     if spec is None:
         return
+    complete = spec.trial.model_dump(mode="json")
     for name, factor in spec.factors.items():
-        yield from _check_factor(name, factor, recipe, set(faults), check_component)
+        yield from _check_factor(name, factor, complete, set(faults), check_component)
+    yield from _check_names(spec)
     yield from _check_cells(spec)
     yield from _check_responses(spec)
     yield from _check_analysis(spec)
@@ -66,66 +69,110 @@ def check_components(recipe: Mapping[str, Any], check_component: ComponentCheck)
             yield from (((*path, *inner), message) for inner, message in check_component(kind, table))
 
 
+# ------------------------------------------------------------------------------------------------ factors
+
+
 def patches(factor: FactorSpec) -> Iterator[tuple[str | int | float | bool, dict[str, Any]]]:
     """Yield each level of a factor with what it sets: recipe path -> value."""
     if not isinstance(factor.levels, dict):
         for level in factor.levels:
             yield level, {str(factor.path): level}
         return
-    for label, value in zip(factor.labels, factor.levels.values(), strict=True):
-        yield label, {factor.path: value} if factor.path is not None else dict(value)
+    for name, value in factor.levels.items():
+        yield name, {factor.path: value} if factor.path is not None else dict(value)
+
+
+def in_order(settings: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Return what the levels of a cell set, wholes before their parts, so that no factor undoes another.
+
+    ``model`` comes before ``model.depth``, and ``phases.*.size_px`` before ``phases.sgdr.size_px``, wherever the file
+    names them.
+    """
+    return sorted(settings, key=lambda setting: (setting[0].count("."), "*" not in setting[0]))
 
 
 def _check_factor(
     name: str, factor: FactorSpec, recipe: Mapping[str, Any], known: set[Finding], check_component: ComponentCheck
 ) -> Iterator[Finding]:
+    """Yield what is wrong with a factor; a fault that all levels share is one of the path."""
+    places_of: dict[str, list[KeyPath]] = {}
     for position, (level, patch) in enumerate(patches(factor)):
         where: KeyPath = ("factors", name, "levels", position if isinstance(factor.levels, tuple) else str(level))
-        patched = copy.deepcopy(dict(recipe))
-        wrong_path = False
-        for path, value in patch.items():
-            place = ("factors", name, "path") if factor.path is not None else (*where, path)
-            for message in _path_problem(path, recipe):
-                wrong_path = True
-                yield place, message
-            if not wrong_path:
-                set_path(patched, path, value)
-        if not wrong_path:
-            yield from (
-                (where, f"{_dotted(path)}: {message}") for path, message in _faults(patched, check_component, known)
-            )
+        for path, message in _level_faults(patch, recipe, known, check_component):
+            place = where if factor.path is not None or path is None else (*where, path)
+            places_of.setdefault(message, []).append(place)
+    for message, places in places_of.items():
+        if factor.path is not None and len(places) == len(factor.levels):
+            yield ("factors", name, "path"), message
+        else:
+            yield from ((place, message) for place in places)
 
 
-def _faults(recipe: Mapping[str, Any], check_component: ComponentCheck, known: set[Finding]) -> Iterator[Finding]:
-    try:
-        RecipeInput.model_validate(recipe)
-    except ValidationError as error:
-        yield from explain(error, RecipeInput)
+def _level_faults(
+    patch: Mapping[str, Any], recipe: Mapping[str, Any], known: set[Finding], check_component: ComponentCheck
+) -> Iterator[tuple[str | None, str]]:
+    """Yield what is wrong with a level, with the path in its patch that is to blame (None: the level as a whole)."""
+    patched = copy.deepcopy(dict(recipe))
+    blame: dict[KeyPath, str] = {}
+    wrong = False
+    for path, value in in_order(patch.items()):
+        problem = _path_problem(path, value, recipe)
+        if problem is None:
+            blame |= dict.fromkeys(set_path(patched, path, value), path)
+        else:
+            wrong = True
+            yield path, problem
+    if wrong:
         return
-    yield from (finding for finding in check_components(recipe, check_component) if finding not in known)
+    _, faults = check_table(RecipeInput, patched)
+    for place, message in faults or check_components(patched, check_component):
+        if (place, message) in known:
+            continue
+        depth = next((depth for depth in range(len(place), 0, -1) if place[:depth] in blame), 0)
+        inner = ".".join(map(str, place[depth:]))
+        yield blame.get(place[:depth]), f"{inner}: {message}" if inner else message
 
 
-def _dotted(path: KeyPath) -> str:
-    return ".".join(str(step) for step in path)
-
-
-def _path_problem(path: str, recipe: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence if ``path`` does not exist in the recipe."""
+def _path_problem(path: str, value: object, recipe: Mapping[str, Any]) -> str | None:
+    """Return a sentence if ``path`` does not exist in the recipe."""
     first, _, rest = path.partition(".")
+    if first == "trial" and rest:
+        return f"paths begin within `[trial]`; write `{rest}`."
     if first not in RecipeInput.model_fields:
-        yield f"the recipe has no `{first}`; {did_you_mean(first, RecipeInput.model_fields)}"
-        return
+        return f"the recipe has no `{first}`; {did_you_mean(first, RecipeInput.model_fields)}"
+    if (
+        not rest
+        and isinstance(value, dict)
+        and "use" not in value
+        and first in ("model", "dataset", "optimizer", "phases")
+    ):
+        inner = next(iter(value), "name")
+        return f'this sets `{first}` as a whole; to set a part of it, write the path in quotes: "{first}.{inner}" = ...'
     try:
         set_path(copy.deepcopy(dict(recipe)), path, None)
     except KeyError as error:
-        names = [str(item.get("name", item.get("use"))) for item in recipe.get(first, ()) if isinstance(item, dict)]
-        yield f"`{first}` has no `{error.args[0]}` for the path `{path}`; {did_you_mean(str(error.args[0]), names)}"
-    if rest and first in ("batch_size", "precision", "resize", "normalization", "tta_views"):
-        yield f"`{first}` has no parts, so there is no `{path}`."
+        step, names = error.args
+        return f"the recipe has no `{step}` on the path `{path}`; {did_you_mean(step, names)}"
+    return None
 
 
-def _levels(spec: StudySpec, factor: str) -> list[Any]:
-    return list(spec.factors[factor].labels)
+def _check_names(spec: StudySpec) -> Iterator[Finding]:
+    """Names that would stand for two things."""
+    metrics = {metric.use for metric in spec.trial.metrics}
+    setters: dict[str, str] = {}
+    for name, factor in spec.factors.items():
+        if name in _COLUMNS or name in spec.responses or name in metrics:
+            yield ("factors", name), f"`{name}` is the name of another column of the results; rename the factor."
+        for path in dict.fromkeys(path for _, patch in patches(factor) for path in patch):
+            other = setters.setdefault(path, name)
+            if other != name:
+                yield ("factors", name), f"factor `{other}` sets `{path}`, too; only one of them would have an effect."
+    for name in spec.responses:
+        if name in _COLUMNS:
+            yield ("responses", name), f"`{name}` is the name of another column of the results; rename the response."
+
+
+# ------------------------------------------------------------------------------------------------ design
 
 
 def _check_cells(spec: StudySpec) -> Iterator[Finding]:
@@ -138,19 +185,24 @@ def _check_cells(spec: StudySpec) -> Iterator[Finding]:
             if factor not in spec.factors:
                 yield (*place, factor), f"there is no factor `{factor}`; {did_you_mean(factor, spec.factors)}"
                 continue
-            known = _levels(spec, factor)
+            known = list(spec.factors[factor].levels)
             for level in wanted if isinstance(wanted, tuple) else (wanted,):
                 if level not in known:
-                    yield (
-                        (*place, factor),
-                        f"`{level}` is no level of `{factor}`; {did_you_mean(str(level), map(str, known))}",
-                    )
+                    near = did_you_mean(str(level), map(str, known))
+                    yield (*place, factor), f"`{level}` is no level of `{factor}`; {near}"
+    seen: set[frozenset[Any]] = set()
     for i, cell in enumerate(spec.design.cells):
         missing = sorted(set(spec.factors) - set(cell))
         if missing:
             yield ("design", "cells", i), f"the cell gives no level for {', '.join(f'`{name}`' for name in missing)}."
+        if frozenset(cell.items()) in seen:
+            yield ("design", "cells", i), "the cell is listed twice; `replicates` says how often each is run."
+        seen.add(frozenset(cell.items()))
     if spec.design.kind == "ofat" and not spec.factors:
         yield ("design", "kind"), "one factor at a time needs at least one factor."
+
+
+# ------------------------------------------------------------------------------------------------ analysis
 
 
 def _check_responses(spec: StudySpec) -> Iterator[Finding]:
@@ -159,7 +211,8 @@ def _check_responses(spec: StudySpec) -> Iterator[Finding]:
     for name, response in spec.responses.items():
         place = ("responses", name)
         if response.metric not in metrics:
-            yield (*place, "metric"), f"`trial.metrics` does not compute it; {did_you_mean(response.metric, metrics)}"
+            near = did_you_mean(response.metric, metrics)
+            yield (*place, "metric"), f"`{response.metric}` is not in `trial.metrics`; add it there, or choose: {near}"
         if response.phase is not None and response.phase not in phases:
             yield (*place, "phase"), f"there is no phase `{response.phase}`; {did_you_mean(response.phase, phases)}"
             continue
@@ -167,13 +220,11 @@ def _check_responses(spec: StudySpec) -> Iterator[Finding]:
         if response.view == "tta" and "tta" not in phase.evaluate:
             yield (*place, "view"), f'phase `{phase.name}` does not evaluate it; add "tta" to its `evaluate`.'
         if response.epoch == "best" and spec.trial.split.use == "random" and spec.trial.split.test == 0:
-            yield (
-                (*place, "epoch"),
-                (
-                    "choosing the best epoch on the split that is reported makes every result look better than it is; "
-                    "set `trial.split.test`, or read the last epoch."
-                ),
+            message = (
+                "choosing the best epoch on the split that is reported makes every result look better than it is; "
+                "set `trial.split.test`, or read the last epoch."
             )
+            yield (*place, "epoch"), message
 
 
 def _check_analysis(spec: StudySpec) -> Iterator[Finding]:
@@ -205,6 +256,6 @@ def _check_hypothesis(hypothesis: Hypothesis, spec: StudySpec) -> Iterator[Findi
             yield (field,), f'factor `{name}` has no `order`; give it `order = "log2"` or `"linear"`.'
     if hypothesis.contrast and hypothesis.over in spec.factors:
         try:
-            parse_contrast(hypothesis.contrast, _levels(spec, hypothesis.over))
+            parse_contrast(hypothesis.contrast, list(spec.factors[hypothesis.over].levels))
         except ValueError as error:
             yield ("contrast",), str(error)

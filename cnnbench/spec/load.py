@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
 
 from cnnbench.errors import Problem, SpecError
 from cnnbench.spec.checks import check_study
 from cnnbench.spec.model import StudySpec
-from cnnbench.spec.overlay import overlay, parse_assignment, set_path
-from cnnbench.spec.problems import did_you_mean, explain
+from cnnbench.spec.overlay import name_of, overlay, parse_assignment, set_path
+from cnnbench.spec.problems import check_table, did_you_mean
 from cnnbench.spec.toml import Document, KeyPath, read_toml
 
 if TYPE_CHECKING:
@@ -57,17 +54,13 @@ def load_study(
     document = read_toml(path)
     problems: list[Problem] = []
     data = _with_profile(document, profile, problems)
+    changed: dict[KeyPath, str] = {}
     for assignment in assignments:
-        _assign(data, assignment, problems)
-    prefixes: list[KeyPath] = [("profiles", profile)] if profile else []
-    spec: StudySpec | None = None
-    found: list[tuple[KeyPath, str]] = []
-    try:
-        spec = StudySpec.model_validate(data)
-    except ValidationError as error:
-        found.extend(explain(error, StudySpec))
+        _assign(data, assignment, changed, problems)
+    spec, found = check_table(StudySpec, data)
     found.extend(check_study(data, spec, check_component))
-    problems.extend(_placed(key_path, message, document, prefixes) for key_path, message in dict(found).items())
+    places = _Places(document, data, profile, changed)
+    problems.extend(places.problem(key_path, message) for key_path, message in dict.fromkeys(found))
     if problems or spec is None:
         problems.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
         raise SpecError(path, problems)
@@ -80,31 +73,68 @@ def _with_profile(document: Document, profile: str | None, problems: list[Proble
     if not isinstance(profiles, dict) or not all(isinstance(value, dict) for value in profiles.values()):
         line, column = document.positions[("profiles",)]
         problems.append(Problem("profiles", "must be tables, one for each profile.", line, column))
-        return data
-    if profile is None:
-        return overlay(data, {})
-    if profile not in profiles:
+    elif profile is not None and profile not in profiles:
         message = f"the study has no profile `{profile}`; {did_you_mean(profile, profiles)}"
         problems.append(Problem("profiles", message))
-        return overlay(data, {})
-    return overlay(data, profiles[profile])
+    elif profile is not None:
+        return overlay(data, profiles[profile])
+    return overlay(data, {})
 
 
-def _assign(data: dict[str, Any], assignment: str, problems: list[Problem]) -> None:
+def _assign(data: dict[str, Any], assignment: str, changed: dict[KeyPath, str], problems: list[Problem]) -> None:
     try:
-        set_path(data, *parse_assignment(assignment))
+        places = set_path(data, *parse_assignment(assignment))
     except KeyError as error:
-        problems.append(Problem(f"--set {assignment}", f"the study has no {error.args[0]!r} on this path."))
+        step, names = error.args
+        message = f"the study has no `{step}` on this path; {did_you_mean(step, names)}"
+        problems.append(Problem(f"--set {assignment}", message))
     except ValueError as error:
         problems.append(Problem("--set", str(error)))
+    else:
+        changed.update(dict.fromkeys(places, assignment))
 
 
-def _placed(path: KeyPath, message: str, document: Document, prefixes: Sequence[KeyPath]) -> Problem:
-    """Find where a key stands: in the profile, in the file's own part, or where its nearest parent stands."""
-    key = ".".join(str(step) for step in path)
-    problem = Problem(key, message)
-    for length in range(len(path), 0, -1):
-        for prefix in [*prefixes, ()]:
-            if position := document.positions.get((*prefix, *path[:length])):
-                return dataclasses.replace(problem, line=position[0], column=position[1])
-    return problem
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Knows where each value of a study comes from: ``--set``, the profile, or the file's own part."""
+
+    document: Document
+    data: dict[str, Any]
+    """File, profile and ``--set`` together."""
+    profile: str | None
+    changed: dict[KeyPath, str]
+    """What ``--set`` changed: path -> assignment."""
+
+    def problem(self, path: KeyPath, message: str) -> Problem:
+        """Return a problem with its place: of the key itself, or of its nearest parent."""
+        key = ".".join(str(step) for step in path)
+        for place, assignment in self.changed.items():
+            if path[: len(place)] == place:
+                return Problem(key, f"{message} (from `--set {assignment}`)")
+            if place[: len(path)] == path:
+                message = f"{message} (`--set {assignment}` changed it)"
+        for length in range(len(path), 0, -1):
+            if position := self._position(path[:length]):
+                return Problem(key, message, *position)
+        return Problem(key, message)
+
+    def _position(self, path: KeyPath) -> tuple[int, int] | None:
+        """Return where exactly this path stands: in the profile, where it may name an entry of a list, or in the file.
+
+        The file's own value counts only if it is still there: a profile may have replaced the table that held it.
+        """
+        named: KeyPath = ()
+        value: Any = self.data
+        for step in path:
+            value = value[step] if _holds(value, step) else None
+            name = name_of(value) if isinstance(step, int) else step
+            named = (*named, name if isinstance(name, str) else step)
+        in_profile = ("profiles", self.profile)
+        for candidate in ((*in_profile, *path), (*in_profile, *named), path if value is not None else ()):
+            if position := self.document.positions.get(candidate):
+                return position
+        return None
+
+
+def _holds(value: Any, step: str | int) -> bool:
+    return step in value if isinstance(value, dict) else isinstance(value, list) and step in range(len(value))

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
-from cnnbench.spec.recipe import Part, RecipeInput
+from cnnbench.spec.recipe import NAME_PATTERN, Part, RecipeInput
 
 LevelValue = Annotated[StrictBool | StrictInt | StrictFloat | StrictStr, Field(union_mode="left_to_right")]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
 def _number(name: str) -> str | int | float:
@@ -43,7 +43,7 @@ class FactorSpec(Part):
         if isinstance(self.levels, tuple):
             if self.path is None:
                 raise ValueError("a list of levels needs `path`, the recipe value that they set.")
-            if len(set(self.levels)) < len(self.levels):
+            if min(len(set(self.levels)), len(set(map(str, self.levels)))) < len(self.levels):
                 raise ValueError("`levels` names a value twice.")
         if self.path is None and isinstance(self.levels, dict):
             wrong = [name for name, patch in self.levels.items() if not isinstance(patch, dict)]
@@ -138,6 +138,9 @@ class Hypothesis(Part):
             raise ValueError("a hypothesis is exactly one of `contrast`, `slope` and `interaction`.")
         if (self.contrast is None) != (self.over is None):
             raise ValueError("`contrast` and `over` (its factor) belong together.")
+        for name, factors in (("slope", self.slope), ("interaction", self.interaction)):
+            if factors is not None and len(set(factors)) < len(factors):
+                raise ValueError(f"`{name}` names a factor twice.")
         return self
 
 

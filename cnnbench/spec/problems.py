@@ -3,75 +3,134 @@
 from __future__ import annotations
 
 import difflib
+import json
 import types
 import typing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from cnnbench.spec.recipe import NAME_PATTERN
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from cnnbench.spec.toml import KeyPath
 
+Finding = tuple["KeyPath", str]
+"""Path of a key, and what is wrong with it."""
+
+_M = TypeVar("_M", bound=BaseModel)
+
 _EXPECTED = {
-    "bool": "true or false",
-    "dict": "a table",
-    "float": "a number",
-    "int": "a whole number",
-    "list": "a list",
-    "model": "a table",
-    "model_attributes": "a table",
-    "string": "a text in quotes",
-    "tuple": "a list",
+    "bool_type": "true or false",
+    "dict_type": "a table",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "int_type": "a whole number",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "list_type": "a list",
+    "model_type": "a table",
+    "string_type": "a text in quotes",
+    "tuple_type": "a list",
 }
+"""Type of a pydantic error -> what should have been there."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `` did you mean `close`?`` or the list of what there is, ready to be appended to a sentence."""
-    known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    """Return ``did you mean `close`?`` or the list of what there is, ready to be appended to a sentence."""
+    folded = {name.lower(): name for name in sorted(known)}
+    close = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
     if close:
-        return f"did you mean `{close[0]}`?"
-    if not known:
+        return f"did you mean `{folded[close[0]]}`?"
+    if not folded:
         return "there are none."
-    return f"there is {', '.join(f'`{name}`' for name in known)}."
+    return f"there is {', '.join(f'`{name}`' for name in folded.values())}."
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[KeyPath, str]]:
-    """Yield the path and the sentence of each problem, those of unions reduced to one for each key."""
-    told: dict[KeyPath, list[str]] = {}
-    for item in error.errors(include_url=False):
-        path = _real_path(item["loc"], model)
-        told.setdefault(path, []).append(_sentence(item, path, model))
-    for path, sentences in told.items():
-        yield path, _joined(sentences)
+def check_table(model: type[_M], table: Mapping[str, Any]) -> tuple[_M | None, list[Finding]]:
+    """Validate a table of a study file; return the values, or what is wrong.
+
+    Types are taken at their word: ``"3"`` and ``3.0`` are no whole numbers. JSON is the way to have pydantic strict about
+    scalars while it takes lists for tuples.
+    """
+    try:
+        return model.model_validate_json(json.dumps(table, default=str), strict=True), []
+    except ValidationError as error:
+        return None, list(explain(error, model, table))
 
 
-def _joined(sentences: list[str]) -> str:
+def explain(error: ValidationError, model: type[BaseModel], table: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield the path in ``table`` and the sentence of each problem, those of unions reduced to one for each key."""
+    items = [(_real_path(item, table), item) for item in error.errors(include_url=False)]
+    told: dict[KeyPath, list[Any]] = {}
+    for path, item in items:
+        # A member of a union that does not fit at all, or a list whose entries are wrong: the deeper problem says it.
+        is_outer = any(len(other) > len(path) and other[: len(path)] == path for other, _ in items)
+        if not (is_outer and (item["type"].endswith("_type") or item["type"] in ("literal_error", "too_short"))):
+            told.setdefault(path, []).append(item)
+    for path, told_items in told.items():
+        yield path, _joined(told_items, path, model)
+
+
+def _real_path(item: Any, table: Mapping[str, Any]) -> KeyPath:
+    """Drop what pydantic adds to a location (names of union members), keep what stands in the file."""
+    path: KeyPath = ()
+    value: Any = table
+    *_, last = item["loc"] or ("",)
+    for key in item["loc"]:
+        if (isinstance(value, dict) and key in value) or (isinstance(value, list | tuple) and isinstance(key, int)):
+            path, value = (*path, key), value[key]
+    return (*path, last) if item["type"] == "missing" else path
+
+
+def _joined(items: Sequence[Any], path: KeyPath, model: type[BaseModel]) -> str:
     """Join what the members of a union say: a value that fits none of them is one mistake, not many."""
-    unique = list(dict.fromkeys(sentences))
-    expected = [sentence.removeprefix("must be ").split("; got ") for sentence in unique]
-    if len(unique) > 1 and all(sentence.startswith("must be ") and "; got " in sentence for sentence in unique):
-        return f"must be {' or '.join(dict.fromkeys(what for what, _ in expected))}; got {expected[0][1]}"
-    return unique[0] if len(unique) == 1 else " Or: ".join(unique)
+    expected = list(dict.fromkeys(what for what in map(_expected, items) if what is not None))
+    if len(expected) < len({item["type"] for item in items}):
+        return " Or: ".join(dict.fromkeys(_sentence(item, path, model) for item in items))
+    if "a number" in expected or "a finite number" in expected:
+        expected = [what for what in expected if what != "a whole number"]
+    *others, final = expected
+    listed = f"{', '.join(others)} or {final}" if others else final
+    return f"must be {listed}; got {_shown(items[0]['input'])}."
+
+
+def _expected(item: Any) -> str | None:
+    """Return what should have been there, if the problem is of the kind that can be said so."""
+    if item["type"] == "model_type" and item["ctx"]["class_name"] == "Ref":
+        return "the name of a component or a table with `use`"
+    if item["type"] == "literal_error":
+        return str(item["ctx"]["expected"]).replace("'", '"')
+    if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] == NAME_PATTERN:
+        return "lower case letters, digits, `-` and `_`, beginning with a letter"
+    text = _EXPECTED.get(item["type"])
+    if text is not None:
+        return text.format(**item.get("ctx", {}))
+    return item["msg"].removeprefix("Input should be ") if item["msg"].startswith("Input should be ") else None
 
 
 def _sentence(item: Any, path: KeyPath, model: type[BaseModel]) -> str:
-    kind, context, value = item["type"], item.get("ctx", {}), item["input"]
+    """Return a sentence for a problem of any kind."""
+    kind, context = item["type"], item.get("ctx", {})
     if kind == "extra_forbidden":
         return f"unknown key; {did_you_mean(str(path[-1]), _fields_at(path[:-1], model))}"
     if kind == "missing":
         return "this key is required."
-    if kind == "value_error":
-        return str(context["error"])
-    kind_of_value = kind.removesuffix("_type").removesuffix("_parsing").removesuffix("_from_float")
-    expected = _EXPECTED.get(kind_of_value, item["msg"].removeprefix("Input should ").removeprefix("be "))
-    if kind == "literal_error":
-        expected = context["expected"].replace("'", '"')
-    elif kind == "string_pattern_mismatch":
-        expected = "lower case letters, digits, `-` and `_`, beginning with a letter"
-    return f"must be {expected}; got {_shown(value)}."
+    if kind in ("value_error", "assertion_error"):
+        return f"{str(context['error']).rstrip('.')}."
+    if kind == "string_too_short" and context["min_length"] == 1:
+        return "must not be empty."
+    if kind in ("too_short", "too_long"):
+        bound = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
+        return f"must have {bound} {'entry' if bound.endswith(' 1') else 'entries'}; it has {len(item['input'])}."
+    expected = _expected(item)
+    if expected is not None:
+        return f"must be {expected}; got {_shown(item['input'])}."
+    return f"{item['msg'][:1].lower()}{item['msg'][1:].rstrip('.')}; got {_shown(item['input'])}."
 
 
 def _shown(value: object) -> str:
@@ -84,53 +143,41 @@ def _shown(value: object) -> str:
     return "a list" if isinstance(value, list | tuple) else str(value)
 
 
-def _annotation_choices(annotation: Any) -> Iterator[Any]:
+# ------------------------------------------------------------------------------------------------ keys that there are
+
+
+def _choices(annotation: Any) -> Iterator[Any]:
+    """Yield the members of a union, or the annotation itself."""
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
-        yield from _annotation_choices(typing.get_args(annotation)[0])
+        yield from _choices(typing.get_args(annotation)[0])
     elif origin in (typing.Union, types.UnionType):
         for member in typing.get_args(annotation):
-            yield from _annotation_choices(member)
+            yield from _choices(member)
     else:
         yield annotation
 
 
-def _steps(annotation: Any, key: str | int) -> Iterator[Any]:
+def _inner(annotation: Any, key: str | int) -> Iterator[Any]:
     """Yield the annotations that a value under ``key`` may have."""
-    for choice in _annotation_choices(annotation):
-        arguments = typing.get_args(choice)
-        origin = typing.get_origin(choice)
-        if isinstance(choice, type) and issubclass(choice, BaseModel):
+    for choice in _choices(annotation):
+        if _is_model(choice):
             if key in choice.model_fields:
                 yield choice.model_fields[str(key)].annotation
-        elif origin is dict and isinstance(key, str):
-            yield arguments[1]
-        elif origin is tuple and isinstance(key, int):
-            yield arguments[0]
+        elif typing.get_origin(choice) is dict:
+            yield typing.get_args(choice)[1]
+        elif typing.get_origin(choice) in (tuple, list):
+            yield typing.get_args(choice)[0]
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _fields_at(path: KeyPath, model: type[BaseModel]) -> set[str]:
+    """Return the keys that a table at ``path`` may have."""
     annotations: list[Any] = [model]
     for key in path:
-        annotations = [inner for annotation in annotations for inner in _steps(annotation, key)]
-    choices = [choice for annotation in annotations for choice in _annotation_choices(annotation)]
-    return {
-        field
-        for choice in choices
-        if isinstance(choice, type) and issubclass(choice, BaseModel)
-        for field in choice.model_fields
-    }
-
-
-def _real_path(location: tuple[int | str, ...], model: type[BaseModel]) -> KeyPath:
-    """Drop what pydantic adds to a location (names of union members), keep what stands in the file."""
-    path: KeyPath = ()
-    annotations: list[Any] = [model]
-    for index, key in enumerate(location):
-        inner = [step for annotation in annotations for step in _steps(annotation, key)]
-        is_last = index == len(location) - 1
-        if inner:
-            path, annotations = (*path, key), inner
-        elif is_last and _fields_at(path, model) and not str(key).endswith("]") and key != "bool":
-            path = (*path, key)  # an unknown key of a known table
-    return path
+        annotations = [inner for annotation in annotations for inner in _inner(annotation, key)]
+    models = [choice for annotation in annotations for choice in _choices(annotation) if _is_model(choice)]
+    return {field for choice in models for field in choice.model_fields}

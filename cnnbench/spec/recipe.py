@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+NAME_PATTERN = r"^[a-z][a-z0-9_-]*$"
+"""What factors, phases and responses may be called."""
+
 
 class Part(BaseModel):
     """A part of a study file: frozen, and a misspelt key is refused."""
@@ -84,7 +87,7 @@ class LrFinder(Part):
 class Phase(Part):
     """A stretch of training with one image size and one schedule."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$", description="Used by factor paths: `phases.NAME.size_px`.")
+    name: str = Field(pattern=NAME_PATTERN, description="Used by factor paths: `phases.NAME.size_px`.")
     epochs: int = Field(ge=1)
     size_px: int = Field(ge=1, description="Side of the square training and evaluation images, px.")
     schedule: ComponentRef = Ref(use="constant")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,14 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _SPACE = re.compile(r"[ \t]*")
 _SCALAR = re.compile(r"[^,\]}#\n]*")
+_REMEDIES = (
+    (re.compile(r"Cannot overwrite a value"), "the key that ends here is defined twice; remove one of the two"),
+    (re.compile(r"Cannot declare (.*) twice"), r"the table \1 is defined twice; join the two"),
+    (re.compile(r"Invalid value"), "no value can be read here; a text needs quotes"),
+    (re.compile(r"Illegal character '\\n'"), "the line ends within a text; close its quotes"),
+    (re.compile(r"Unescaped '\\' in a string"), "a backslash in double quotes begins an escape; use single quotes"),
+)
+"""What tomllib says of the commonest slips -> what to do about them."""
 _AT = re.compile(r"^(.*?) \(at (?:line (\d+), column (\d+)|end of document)\)$", re.DOTALL)
 
 
@@ -67,8 +76,16 @@ def _syntax_problem(message: str, text: str) -> Problem:
         return Problem("", f"this is not valid TOML: {message}.")
     line = int(found[2]) if found[2] else text.count("\n") + 1
     column = int(found[3]) if found[3] else len(text.rsplit("\n", 1)[-1]) + 1
-    what = found[1][0].lower() + found[1][1:]
-    return Problem("", f"this is not valid TOML: {what}.", line, column)
+    return Problem("", f"this is not valid TOML: {_in_plain_words(found[1])}.", line, column)
+
+
+def _in_plain_words(message: str) -> str:
+    for pattern, remedy in _REMEDIES:
+        if known := pattern.fullmatch(message):
+            return (
+                known.expand(remedy).replace("', '", ".").replace("('", "`[").replace("',)", "]`").replace("')", "]`")
+            )
+    return message[0].lower() + message[1:]
 
 
 class _Scanner:
@@ -92,16 +109,13 @@ class _Scanner:
 
     def _skip(self, pattern: re.Pattern[str]) -> str:
         match = pattern.match(self.text, self.at)
-        assert match is not None  # every pattern here matches the empty text  # noqa: S101 - an invariant
+        assert match is not None  # noqa: S101 - the text is well-formed, so each pattern matches where it is used
         self.at = match.end()
         return match[0]
 
     def _note(self, path: KeyPath, at: int) -> None:
-        low, high = 0, len(self.line_starts)
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self.line_starts[middle] <= at else (low, middle)
-        self.positions.setdefault(path, (low + 1, at - self.line_starts[low] + 1))
+        line = bisect_right(self.line_starts, at)
+        self.positions.setdefault(path, (line, at - self.line_starts[line - 1] + 1))
 
     def _header(self) -> KeyPath:
         start = self.at

@@ -68,6 +68,7 @@ def analyse(data: AnalysisInput) -> Findings:
     works = {info.response.name: _start(data, trials, info, apart) for info in data.responses}
     for name, work in works.items():
         _test(data, work, name)
+    _refuse_unrecorded(data, works)
     declared = adjusted(
         [draft for work in works.values() for draft in work.further], "further hypotheses", data.analysis.correction
     )
@@ -174,6 +175,16 @@ def _test(data: AnalysisInput, work: _Work, name: str) -> None:
             (work.further if home == name else work.repeated).append(found)
     work.repeated = adjusted(work.repeated, f"the study's hypotheses on {name}", data.analysis.correction)
     _explore(data, work, cells)
+
+
+def _refuse_unrecorded(data: AnalysisInput, works: dict[str, _Work]) -> None:
+    """Refuse hypotheses on responses that no trial records, where the reader looks first."""
+    main = works[data.responses[0].response.name]
+    for key, hypothesis in _hypotheses(data):
+        if hypothesis.response is not None and hypothesis.response not in works:
+            what = "primary hypothesis" if key == "primary" else f"hypothesis {key.removeprefix('further:')}"
+            why = f"The trials do not record the response {hypothesis.response}."
+            main.refusals.append(Refusal(what, why, "Name one of the recorded responses in `[analysis]`."))
 
 
 def _hypotheses(data: AnalysisInput) -> list[tuple[str, Hypothesis]]:

@@ -196,6 +196,26 @@ def test_a_thousand_trials_take_less_than_two_seconds(study: MakeStudy, simulate
         assert time.perf_counter() - start < 2
 
 
+def test_a_hypothesis_on_a_response_that_nobody_recorded_is_refused(study: MakeStudy, simulate: Simulate):
+    data = study(
+        simulate(FACTORS, gain), FACTORS, primary=CONTRAST, further=(Hypothesis(slope=("depth",), response="kappa"),)
+    )
+    assert "do not record the response kappa" in refused(analyse(data).responses[0])["hypothesis 1"]
+
+
+def test_a_primary_hypothesis_may_be_about_another_response(
+    study: MakeStudy, simulate: Simulate, response: MakeResponse
+):
+    frame = simulate(FACTORS, gain, sd=0.001)
+    frame["loss"] = 1 - frame["accuracy"]
+    hypothesis = Hypothesis(contrast="gradual - none", over="regime", response="loss")
+    infos = (response(), response("loss", bounded="none", higher_is_better=False))
+    accuracy, loss = analyse(study(frame, FACTORS, primary=hypothesis, responses=infos)).responses
+    assert accuracy.headline.startswith("No hypothesis was declared for this response.")
+    assert loss.effects[0].role == "primary"
+    assert loss.headline.startswith("With regime gradual, loss is 0.02")
+
+
 LEVELS = (("none", "gradual", "stepwise"), (8, 16, 32), (0.5, 1.0), (True, False))
 
 

@@ -1,4 +1,4 @@
-"""Measured false positives of the deciding tests; `docs/statistics.md` quotes the figures."""
+"""Measured false positives of the deciding tests."""
 
 from __future__ import annotations
 
@@ -39,16 +39,17 @@ def test_the_deciding_slope_test_holds_its_level(study: MakeStudy, simulate: Sim
 
 @pytest.mark.slow
 def test_the_anova_type_statistic_holds_its_level_where_small_cells_are_noisy(study: MakeStudy, simulate: Simulate):
-    """Where the classical F, which stands beside it, rejects far too often."""
+    """SDs rise sixfold over the cells while n falls from 10 to 3; the classical F beside it rejects far too often."""
+    factors = (Factor("depth", (8, 16, 32, 64)), Factor("size", (32, 64, 128, 256)))
+    sd_M, n_M = np.geomspace(1, 6, 16), np.linspace(10, 3, 16).round()
     hypothesis = Hypothesis(interaction=("depth", "size"))
     robust = classical = 0
     for seed in range(STUDIES):
-        frame = simulate(FACTORS, lambda _: 0.0, n=10, sd=1.0, seed=seed)
-        noisy = (frame["depth"] == 32) & (frame["size"] == 128)
-        frame["accuracy"] = frame["accuracy"] * np.where(noisy, 6, 1)
-        frame = frame[~(noisy & (frame["replicate"] > 3))]
-        effect = analyse(study(frame, FACTORS, primary=hypothesis, paired=False)).responses[0].effects[0]
+        frame = simulate(factors, lambda _: 0.0, n=10, sd=1.0, seed=seed)
+        frame["accuracy"] *= np.repeat(sd_M, 10)
+        frame = frame[frame["replicate"].to_numpy() < np.repeat(n_M, 10)]
+        effect = analyse(study(frame, factors, primary=hypothesis, paired=False)).responses[0].effects[0]
         robust += effect.p < 0.05
         classical += effect.robust_p < 0.05
     assert robust / STUDIES <= 0.06
-    assert classical / STUDIES > 0.15
+    assert classical / STUDIES > 0.25

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cnnbench
+from cnnbench.errors import StoreError
+from cnnbench.store import RunFolder, read_trial
+from cnnbench.store.study import read_response
+from cnnbench.types import Response, ResponseInfo
+
+from .conftest import make_result, make_trial
+
+RESPONSES = (
+    Response("accuracy", "accuracy"),
+    Response("small-accuracy", "accuracy", phase="small"),
+    Response("total", "accuracy", view="tta"),
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """A run of 2 depths x 2 replicates, of which one trial is missing, and a trial that is not planned."""
+    folder = RunFolder(tmp_path / "demo")
+    folder.create()
+    trials = [make_trial(10 * d + r, {"depth": d}, r) for r in range(2) for d in (8, 14)]
+    for number, trial in enumerate(trials[:3]):
+        folder.save(make_result(trial, shift=0.01 * number))
+    folder.save(make_result(make_trial(99, {"depth": 99})))
+    infos = [ResponseInfo(one, "Accuracy", "1", True, "unit", False) for one in RESPONSES]
+    folder.write_json(
+        "plan.json",
+        {
+            "study": "demo",
+            "factors": [{"name": "depth", "levels": [8, 14], "order": "log2"}],
+            "responses": [dataclasses.asdict(info) for info in infos],
+            "exclusions": [],
+            "replicates": 2,
+            "trials": [{"id": trial.id} for trial in trials],
+        },
+    )
+    return folder
+
+
+def test_the_table_holds_the_finished_trials_of_the_plan(run: RunFolder):
+    table = cnnbench.open_study(run.path).trials
+
+    assert table["depth"].tolist() == [8, 14, 8]
+    assert table["replicate"].tolist() == [0, 0, 1]
+    assert table["accuracy"].tolist() == pytest.approx([0.7, 0.71, 0.72])
+    assert table["small-accuracy"].tolist() == pytest.approx([0.5, 0.51, 0.52])
+    assert table["total"].tolist() == pytest.approx([0.75, 0.76, 0.77])
+    assert table["train_s"].tolist() == [4.5] * 3
+    assert table["environment_key"].nunique() == 1
+
+
+def test_curves_have_the_factors_as_dimensions(run: RunFolder):
+    curves = cnnbench.open_study(run.path).curves
+
+    assert curves["validation_accuracy"].dims == ("depth", "replicate", "epoch")
+    assert curves["validation_accuracy"].sel(depth=14, replicate=0).values.tolist() == pytest.approx([0.51, 0.91, 0.71])
+    assert np.isnan(curves["validation_accuracy"].sel(depth=14, replicate=1)).all()
+    assert curves["validation_accuracy"].attrs["units"] == "1"
+
+
+def test_curves_without_xarray_say_what_to_install(run: RunFolder, monkeypatch: pytest.MonkeyPatch):
+    study = cnnbench.open_study(run.path)
+    monkeypatch.setitem(sys.modules, "xarray", None)
+
+    with pytest.raises(StoreError, match="pip install"):
+        _ = study.curves
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
+    with pytest.raises(StoreError, match="no run folder"):
+        cnnbench.open_study(tmp_path)
+
+
+def test_the_best_epoch_is_chosen_on_validation_and_read_on_test(run: RunFolder):
+    stored = read_trial(run.trial_file(f"{80:064x}"))
+    scalars = {**stored.scalars, "test_accuracy": np.array([0.1, 0.2, 0.3])}
+    tested = dataclasses.replace(stored, scalars=scalars)
+
+    assert read_response(tested, Response("a", "accuracy", epoch="best")) == 0.2
+    assert read_response(tested, Response("a", "accuracy", epoch="best", phase="small")) == 0.1
+    assert read_response(tested, Response("a", "accuracy")) == 0.3
+
+
+def test_the_best_epoch_of_a_loss_is_the_lowest(run: RunFolder):
+    stored = read_trial(run.trial_file(f"{80:064x}"))
+    scalars = {"validation_loss": np.array([3.0, 1.0, 2.0]), "test_loss": np.array([0.3, 0.1, 0.2])}
+    tested = dataclasses.replace(stored, scalars=scalars, higher_is_better={"validation_loss": False})
+
+    assert read_response(tested, Response("a", "loss", epoch="best")) == 0.1
+
+
+def test_a_response_that_a_trial_lacks_is_named(run: RunFolder):
+    stored = read_trial(run.trial_file(f"{80:064x}"))
+
+    with pytest.raises(StoreError, match="no `validation_f1`"):
+        read_response(stored, Response("f1", "f1"))

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+
+from cnnbench.errors import StoreError
+from cnnbench.store import FORMAT_VERSION, read_trial, write_trial
+from cnnbench.types import TrialResult
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def test_a_trial_is_read_back_as_it_was_written(tmp_path: Path, result: TrialResult):
+    write_trial(tmp_path / "one.h5", result)
+
+    stored = read_trial(tmp_path / "one.h5")
+
+    assert (stored.id, stored.replicate) == (result.trial.id, 0)
+    assert dict(stored.cell) == {"depth": 8, "regime": "größer"}
+    assert stored.recipe == result.trial.recipe
+    assert stored.seeds == result.trial.seeds
+    assert stored.environment == result.environment
+    assert stored.cost == result.cost
+    assert stored.found_lr == 0.03
+    assert stored.phase == ("small", "large", "large")
+    assert stored.size_px.tolist() == [8, 16, 16]
+    assert stored.scalars["validation_accuracy"].tolist() == [0.5, 0.9, 0.7]
+    assert np.isnan(stored.scalars["validation_tta_accuracy"][:2]).all()
+    assert stored.scalars["validation_tta_accuracy"][2] == 0.75
+    assert "validation_confusion_matrix" not in stored.scalars
+    assert stored.higher_is_better["train_loss"] is False
+
+
+def test_xarray_opens_it_without_phony_dimensions(tmp_path: Path, result: TrialResult):
+    write_trial(tmp_path / "one.h5", result)
+
+    with xr.open_dataset(tmp_path / "one.h5", engine="h5netcdf") as dataset:
+        assert set(dataset.sizes) == {"epoch", "class", "predicted_class", "validation_example"}
+        assert dataset["validation_confusion_matrix"].dims == ("epoch", "class", "predicted_class")
+        assert dataset["validation_logits"].dims == ("validation_example", "class")
+        assert dataset["class"].values.tolist() == ["ant", "bee"]
+        assert dataset["validation_example"].values.tolist() == [3, 5, 8]
+        assert dataset["phase"].values.tolist() == ["small", "large", "large"]
+        assert dataset["train_s"].attrs["units"] == "s"
+        assert dataset["validation_accuracy"].attrs["long_name"] == "Accuracy"
+        assert float(dataset["validation_tta_logits"][2, 1]) == -5.0
+
+
+def test_nothing_in_it_is_a_pickle_or_an_opaque_object(tmp_path: Path, result: TrialResult):
+    write_trial(tmp_path / "one.h5", result)
+
+    with h5py.File(tmp_path / "one.h5") as file:
+        kinds = {data.dtype.kind for data in file.values()}
+        texts = [data for data in file.values() if data.dtype.kind == "O"]
+        assert kinds <= {"i", "f", "O"}
+        assert all(h5py.check_string_dtype(data.dtype).encoding == "utf-8" for data in texts)
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, result: TrialResult, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cnnbench.store.trial_file._write_predictions", fail)
+
+    with pytest.raises(OSError, match="No space left"):
+        write_trial(tmp_path / "one.h5", result)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_trial_is_refused_with_a_remedy(tmp_path: Path):
+    (tmp_path / "one.h5").write_bytes(b"half a file")
+
+    with pytest.raises(StoreError, match="delete it and run the study again"):
+        read_trial(tmp_path / "one.h5")
+
+
+def test_a_file_of_a_later_format_is_refused(tmp_path: Path, result: TrialResult):
+    write_trial(tmp_path / "one.h5", result)
+    with h5py.File(tmp_path / "one.h5", "r+") as file:
+        file.attrs["format_version"] = FORMAT_VERSION + 1
+
+    with pytest.raises(StoreError, match="upgrade"):
+        read_trial(tmp_path / "one.h5")
+
+
+def test_a_file_of_format_1_can_be_read_for_ever():
+    stored = read_trial(GOLDEN / "format-1.h5")
+
+    assert stored.id == f"{0:064x}"
+    assert dict(stored.cell) == {"depth": 8, "regime": "größer"}
+    assert stored.scalars["validation_accuracy"].tolist() == [0.5, 0.9, 0.7]
+    assert stored.cost.parameters == 1234
+    with xr.open_dataset(GOLDEN / "format-1.h5", engine="h5netcdf") as dataset:
+        assert dataset["validation_logits"].values.tolist() == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
