@@ -9,9 +9,10 @@ import ctypes
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import sys
-from importlib.metadata import distributions, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +60,24 @@ def check_torch() -> None:
         SetupError: They do not; the message says what to install.
     """
     try:
-        import torch  # noqa: F401, PLC0415 - this is the check
-    except ImportError as error:
+        import torch  # noqa: PLC0415 - this is the check
+    except (ImportError, OSError) as error:
         raise SetupError(
-            f"torch cannot be imported ({error}); install it with `pip install torch torchvision`."
+            f"torch cannot be imported ({_first_line(error)}); install it with `pip install torch torchvision`."
         ) from error
+    # A build for one kind of device, e.g. 2.11.0+cpu, has a package index of its own.
+    build = re.search(r"\+(cpu|xpu|cu\d+|rocm[\d.]+)$", torch.__version__)
+    source = f" --index-url https://download.pytorch.org/whl/{build[1]}" if build else ""
     try:
         import torchvision.ops  # noqa: F401, PLC0415 - this is the check
-    except (ImportError, RuntimeError) as error:
-        installed = f"torch {version('torch')}"
+    except ModuleNotFoundError as error:
         raise SetupError(
-            f"{installed} and the installed torchvision do not fit together ({_first_line(error)}); install both "
-            "from one source with `pip install --force-reinstall torch torchvision`."
+            f"torchvision is not there ({_first_line(error)}); install it with `pip install torchvision{source}`."
+        ) from error
+    except (ImportError, AttributeError, RuntimeError, OSError) as error:
+        raise SetupError(
+            f"torch {torch.__version__} and the installed torchvision do not fit together ({_first_line(error)}); "
+            f"install both from one source with `pip install --force-reinstall torch torchvision{source}`."
         ) from error
 
 
@@ -113,7 +120,7 @@ def comparability(device: str, precision: str) -> dict[str, Any]:
     """Return what has to agree for two trials to be comparable: hardware, precision, libraries, threads."""
     import torch  # noqa: PLC0415 - this module is read before torch is needed
 
-    facts: dict[str, Any] = {
+    return {
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else _cpu_model(),
         "device_type": device.split(":", maxsplit=1)[0],
         "precision": precision,
@@ -122,7 +129,6 @@ def comparability(device: str, precision: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
-    return facts
 
 
 def describe(folder: Path) -> dict[str, Any]:
@@ -140,26 +146,33 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def _git_state(folder: Path) -> dict[str, Any] | None:
-    """Return commit and uncommitted changes of the repository that ``folder`` lies in, if it lies in one."""
+    """Return commit and uncommitted changes of the repository that ``folder`` lies in, if it lies in one.
+
+    New files count as changes, but only those of tracked files are in ``diff_sha256``.
+    """
     commit = _git(folder, "rev-parse", "HEAD")
-    if commit is None:
+    status = _git(folder, "status", "--porcelain")
+    diff = _git(folder, "diff", "--no-ext-diff", "--no-color", "--binary", "HEAD")
+    if commit is None or status is None or diff is None:
         return None
-    diff = _git(folder, "diff", "HEAD") or ""
-    return {"commit": commit, "dirty": bool(diff), "diff_sha256": hashlib.sha256(diff.encode()).hexdigest()}
+    return {
+        "commit": commit.decode().strip(),
+        "dirty": bool(status),
+        "diff_sha256": hashlib.sha256(diff).hexdigest(),
+    }
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def _git(folder: Path, *arguments: str) -> bytes | None:
     try:
         done = subprocess.run(  # noqa: S603 - fixed program, our own arguments
             ["git", "-C", str(folder), *arguments],  # noqa: S607 - git is where the user's PATH has it
             capture_output=True,
             check=True,
-            text=True,
             timeout=20,
         )
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+    except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return done.stdout
 
 
 def _cpu_model() -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import traceback
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pluggy
-from pydantic import ValidationError
 
 from cnnbench.errors import PluginError
 from cnnbench.plugin import (
@@ -26,7 +27,7 @@ from cnnbench.plugin import (
     ReportSection,
     Scheduler,
 )
-from cnnbench.spec import Ref, StudySpec, did_you_mean, explain
+from cnnbench.spec import Finding, Ref, StudySpec, check_table, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 ENTRY_POINT_GROUP = "cnnbench"
 
 _C = TypeVar("_C", bound=Component)
+_as_text = json.JSONEncoder(default=str).encode
+_KEY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_RESERVED = frozenset({"use", "version", "key"})
+"""What a component's table and identity say already; no parameter may be called so."""
 _log = logging.getLogger(__name__)
 
 
@@ -70,7 +75,7 @@ class Registry:
         self._manager.add_hookspecs(CatalogueHooks)
         self._manager.add_hookspecs(ObserverHooks)
         self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
-        self._resolved: dict[tuple[str, str], Component] = {}
+        self._validated: dict[tuple[str, str], tuple[Component | None, list[Finding]]] = {}
         self.broken: list[BrokenPlugin] = []
 
     @classmethod
@@ -85,7 +90,7 @@ class Registry:
         distribution = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown distribution"
         try:
             self.register(point.load(), point.name, distribution)
-        except Exception as error:  # noqa: BLE001 - whatever a plugin does wrong is its own fault, not the tool's
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - what a plugin does wrong must not end the tool
             line = f"{type(error).__name__}: {error}".splitlines()[0]
             self.broken.append(BrokenPlugin(point.name, distribution, line, traceback.format_exc()))
 
@@ -96,56 +101,64 @@ class Registry:
             PluginError: It offers something that is no component, or a key that is taken.
             pluggy.PluginValidationError: A hook implementation does not fit its specification.
         """
-        self._manager.register(plugin, name=name)
+        if self._manager.has_plugin(name) or self._manager.is_registered(plugin):
+            raise PluginError(f"plugin `{name}` is registered twice; rename one of the two entry points, or remove it.")
         try:
+            self._manager.register(plugin, name=name)
             self._manager.check_pending()
             fresh = list(self._catalogue(plugin, name, distribution))
         except BaseException:
-            self._manager.unregister(plugin)
+            if self._manager.is_registered(plugin):  # which pluggy has left it, or not, depending on its version
+                self._manager.unregister(plugin)
             raise
         for entry in fresh:
             self._entries[entry.kind][entry.component.key] = entry
+        self._validated.clear()
 
     def _catalogue(self, plugin: object, name: str, distribution: str) -> Iterable[Entry]:
         others = [other for other in self._manager.get_plugins() if other is not plugin]
-        taken: dict[tuple[str, str], str] = {}
         for kind, (base, hook) in KINDS.items():
+            taken = {key: entry.plugin for key, entry in self._entries[kind].items()}
             caller = self._manager.subset_hook_caller(hook, remove_plugins=others)
             for component in (component for offered in caller() for component in offered):
-                if not (isinstance(component, type) and issubclass(component, base)):
+                fault = _fault(component, base)
+                if fault:
+                    raise PluginError(f"plugin `{name}`: {hook} returns {fault}")
+                if component.key in taken:
                     raise PluginError(
-                        f"plugin `{name}`: {hook} returns {component!r}, which is no {base.__name__} class."
+                        f"plugin `{name}` offers the {kind} `{component.key}`, which plugin `{taken[component.key]}` "
+                        "offers already; rename one of them or uninstall one of the plugins."
                     )
-                key = getattr(component, "key", None)
-                if not isinstance(key, str):
-                    raise PluginError(f"plugin `{name}`: {component.__name__} has no `key`.")
-                owner = taken.get((kind, key)) or (
-                    self._entries[kind][key].plugin if key in self._entries[kind] else None
-                )
-                if owner is not None:
-                    raise PluginError(
-                        f"plugin `{name}` offers the {kind} `{key}`, which plugin `{owner}` offers already; "
-                        "rename one of them or uninstall one of the plugins."
-                    )
-                taken[kind, key] = name
+                taken[component.key] = name
                 yield Entry(kind, component, name, distribution)
 
     def entries(self) -> list[Entry]:
         """Return every component, sorted by kind and key."""
         return [self._entries[kind][key] for kind in KINDS for key in sorted(self._entries[kind])]
 
-    def check(self, kind: str, table: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
+    def check(self, kind: str, table: Mapping[str, Any]) -> list[Finding]:
         """Return what is wrong with a component's table in a study file, by path within the table."""
+        return self.validate(kind, table)[1]
+
+    def validate(self, kind: str, table: Mapping[str, Any]) -> tuple[Component | None, list[Finding]]:
+        """Return the component that a table describes, or what is wrong with it; equal tables give the same one."""
+        content = (kind, _as_text(table))
+        if content not in self._validated:
+            self._validated[content] = self._validate_anew(kind, table)
+        return self._validated[content]
+
+    def _validate_anew(self, kind: str, table: Mapping[str, Any]) -> tuple[Component | None, list[Finding]]:
         key = str(table["use"])
         entry = self._entries[kind].get(key)
         if entry is None:
-            return [(("use",), self._unknown(kind, key))]
-        parameters = {name: value for name, value in table.items() if name != "use"}
+            return None, [(("use",), self._unknown(kind, key))]
+        component, found = check_table(entry.component, {name: value for name, value in table.items() if name != "use"})
         try:
-            entry.component.model_validate(parameters)
-        except ValidationError as error:
-            return list(explain(error, entry.component))
-        return []
+            hash(component)
+        except TypeError as error:
+            message = f"plugin `{entry.plugin}` must give {key} parameters that can be hashed, e.g. tuples ({error})."
+            return None, [(("use",), message)]
+        return component, found
 
     def _unknown(self, kind: str, key: str) -> str:
         broken = "".join(f" The plugin `{plugin.plugin}` is broken ({plugin.error})." for plugin in self.broken)
@@ -157,17 +170,16 @@ class Registry:
         Raises:
             PluginError: There is no such component, or its parameters do not fit (`check` gives the details).
         """
-        cached = (kind, ref.model_dump_json())
-        if cached not in self._resolved:
-            problems = self.check(kind, ref.model_dump())
-            if problems:
-                path, message = problems[0]
-                raise PluginError(f"{kind} `{ref.use}`: {'.'.join(map(str, path))}: {message}")
-            self._resolved[cached] = self._entries[kind][ref.use].component(**ref.parameters)
-        return self._resolved[cached]
+        # A resolved recipe names the version that it was resolved with; the component itself knows its own.
+        table = {name: value for name, value in ref.model_dump().items() if name != "version"}
+        component, found = self.validate(kind, table)
+        if component is None:
+            path, message = found[0]
+            raise PluginError(f"{kind} `{ref.use}`: {'.'.join(map(str, path))}: {message}")
+        return component
 
     def _typed(self, kind: str, ref: Ref, base: type[_C]) -> _C:
-        component = self.resolve(kind, _without_version(ref))
+        component = self.resolve(kind, ref)
         assert isinstance(component, base)  # noqa: S101 - `register` admits nothing else
         return component
 
@@ -202,9 +214,13 @@ class Registry:
 
     def observers(self, *extra: object) -> HookObservers:
         """Return the observers of all plugins, and ``extra`` ones for this study only."""
-        for position, observer in enumerate(extra):
-            self._manager.register(observer, name=f"observer-{id(observer)}-{position}")
-        return HookObservers(self._manager)
+        manager = pluggy.PluginManager(PROJECT_NAME)
+        manager.add_hookspecs(ObserverHooks)
+        for name, plugin in self._manager.list_name_plugin():
+            manager.register(plugin, name)
+        for observer in extra:
+            manager.register(observer)
+        return HookObservers(manager)
 
     def json_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of study files, with the parameters of all installed components, for editors."""
@@ -213,8 +229,9 @@ class Registry:
         for kind in KINDS:
             variants = []
             for key, entry in sorted(self._entries[kind].items()):
-                variant = entry.component.model_json_schema()
-                definitions.update(variant.pop("$defs", {}))
+                own = f"{kind} {key} ".replace(" ", "_")  # two plugins may call a part of their parameters the same
+                variant = entry.component.model_json_schema(ref_template=f"#/$defs/{own}{{model}}")
+                definitions.update({own + name: part for name, part in variant.pop("$defs", {}).items()})
                 variant["properties"] = {"use": {"const": key}, **variant.get("properties", {})}
                 variant["required"] = ["use", *variant.get("required", [])]
                 variants.append(variant)
@@ -231,9 +248,24 @@ class Registry:
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _without_version(ref: Ref) -> Ref:
-    """A resolved recipe names the version that it was resolved with; the component itself knows its own."""
-    return Ref(use=ref.use, **{key: value for key, value in ref.parameters.items() if key != "version"})
+def _fault(component: Any, base: type[Component]) -> str | None:
+    """Return what keeps an object from being a component of a kind."""
+    if not (isinstance(component, type) and issubclass(component, base)):
+        return f"{component!r}, which is no {base.__name__} class; return classes, not instances."
+    name = component.__name__
+    missing = sorted(attribute for attribute in base.__class_vars__ if not hasattr(component, attribute))
+    if missing:
+        return f"{name}, which has no `{missing[0]}`; every {base.__name__} needs one."
+    key: Any = component.key
+    if not (isinstance(key, str) and _KEY.fullmatch(key)):
+        return f"{name} with the key {key!r}; a key is lower case, its words joined by hyphens."
+    reserved = sorted(_RESERVED & component.model_fields.keys())
+    if reserved:
+        return f"{name} with a parameter `{reserved[0]}`; the name is taken, so choose another."
+    required = sorted(field for field, info in component.model_fields.items() if info.is_required())
+    if base is ReportSection and required:
+        return f"{name} with a parameter `{required[0]}` without default; a section is rendered with its defaults."
+    return None
 
 
 class HookObservers:

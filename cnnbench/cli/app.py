@@ -64,6 +64,10 @@ def study(  # noqa: PLR0913 - a command has as many parameters as options
     workers: WorkersOption = None,
     device: DeviceOption = "auto",
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
+    checkpoint_every: Annotated[
+        float,
+        typer.Option("--checkpoint-every", min=0, metavar="SECONDS", help="Least time between checkpoints of a trial."),
+    ] = 30.0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what the run folder holds.")] = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -75,7 +79,9 @@ def study(  # noqa: PLR0913 - a command has as many parameters as options
     from cnnbench.execute import RunOptions  # noqa: PLC0415 - see the module's docstring
 
     invocation = Invocation(study, profile, tuple(assignments or ()), quiet)
-    options = RunOptions(runs_dir, workers, device, retry_failed=retry_failed, fresh=fresh)
+    options = RunOptions(
+        runs_dir, workers, device, retry_failed=retry_failed, fresh=fresh, checkpoint_every_s=checkpoint_every
+    )
     status = run_study(invocation, options)
     raise typer.Exit(status)
 

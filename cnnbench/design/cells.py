@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import copy
+import functools
 import itertools
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from cnnbench.errors import Problem, SpecError
 from cnnbench.plugin import component_identity
-from cnnbench.spec import Recipe, RecipeInput, Ref, component_places, explain, patches, set_path
+from cnnbench.spec import RecipeInput, check_table, component_places, in_order, patches, set_path
 from cnnbench.types import Exclusion, Factor, Level, Response, ResponseInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from cnnbench.plugin import Component, Dataset
+    from cnnbench.plugin import Component, Dataset, Model
     from cnnbench.registry import Registry
-    from cnnbench.spec import StudySpec
+    from cnnbench.spec import Finding, KeyPath, StudySpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +28,18 @@ class DatasetNeed:
     dataset: Dataset
     sizes_px: tuple[int, ...]
     resize: Literal["crop", "squash"]
+
+
+@dataclass(frozen=True, slots=True)
+class CellRecipe:
+    """What the trials of a cell do."""
+
+    cell: Mapping[str, Level]
+    recipe: dict[str, Any]
+    """Fully resolved, as plain JSON values: every default is filled in, every component carries its version."""
+    dataset: Dataset
+    """Beside the recipe, which does not hold its path."""
+    model: Model
 
 
 def factors_of(spec: StudySpec) -> tuple[Factor, ...]:
@@ -53,13 +64,14 @@ def _all_cells(spec: StudySpec) -> Iterator[dict[str, Level]]:
     factors = factors_of(spec)
     if spec.design.kind == "cells":
         for cell in spec.design.cells:
-            yield {factor.name: cell[factor.name] for factor in factors}
+            yield {factor.name: _own_level(factor, cell[factor.name]) for factor in factors}
         return
     if spec.design.kind == "factorial":
         for levels in itertools.product(*(factor.levels for factor in factors)):
             yield {factor.name: level for factor, level in zip(factors, levels, strict=True)}
         return
-    baseline = {factor.name: spec.design.baseline.get(factor.name, factor.levels[0]) for factor in factors}
+    chosen = spec.design.baseline
+    baseline = {factor.name: _own_level(factor, chosen.get(factor.name, factor.levels[0])) for factor in factors}
     yield baseline
     for factor in factors:
         for level in factor.levels:
@@ -67,75 +79,79 @@ def _all_cells(spec: StudySpec) -> Iterator[dict[str, Level]]:
                 yield {**baseline, factor.name: level}
 
 
+def _own_level(factor: Factor, level: Level) -> Level:
+    """Return a level as its factor writes it: 8, where a cell says 8.0."""
+    return factor.levels[factor.levels.index(level)]
+
+
 def _matches(cell: Mapping[str, Level], rule: Mapping[str, Any]) -> bool:
     return all(cell[factor] in (wanted if isinstance(wanted, tuple) else (wanted,)) for factor, wanted in rule.items())
 
 
 def cell_recipes(
-    spec: StudySpec, registry: Registry, cells: list[dict[str, Level]], source: str
-) -> Iterator[tuple[dict[str, Any], Dataset]]:
-    """Yield the fully resolved recipe of each cell, and its dataset.
-
-    In the recipe every default is filled in and every component carries its version. The dataset comes beside it,
-    because the recipe does not hold its path.
+    spec: StudySpec, registry: Registry, cells: Sequence[Mapping[str, Level]], source: str
+) -> list[CellRecipe]:
+    """Return what each cell does.
 
     Raises:
         SpecError: Levels that are valid one by one do not go together, e.g. a depth that another level's model lacks.
     """
-    base = spec.trial.model_dump(mode="json")
+    base = json.dumps(spec.trial.model_dump(mode="json"))
     by_level = {name: dict(patches(factor)) for name, factor in spec.factors.items()}
+    identity = functools.cache(component_identity)
+    recipes: list[CellRecipe] = []
+    wrong: dict[Finding, list[Mapping[str, Level]]] = {}
     for cell in cells:
-        raw = copy.deepcopy(base)
-        for name, level in cell.items():
-            for path, value in by_level[name][level].items():
-                set_path(raw, path, value)
-        problems = list(_problems(raw, registry))
-        if problems:
-            where = ", ".join(f"{name} = {level}" for name, level in cell.items())
-            raise SpecError(source, [Problem(f"cell {where}", f"{path}: {message}") for path, message in problems])
-        dataset = registry.dataset(RecipeInput.model_validate(raw).dataset)
-        yield _resolved(raw, registry), dataset
+        raw = json.loads(base)
+        for path, value in in_order(patch for name, level in cell.items() for patch in by_level[name][level].items()):
+            set_path(raw, path, value)
+        settings, problems = check_table(RecipeInput, raw)
+        recipe = settings.model_dump(mode="json") if settings is not None else {}
+        components: dict[KeyPath, Component] = {}
+        for place, kind, table in component_places(recipe):
+            component, found = registry.validate(kind, table)
+            problems += [((*place, *inner), message) for inner, message in found]
+            if component is not None:
+                components[place] = component
+                _put(recipe, place, identity(component))
+        for problem in problems:
+            wrong.setdefault(problem, []).append(cell)
+        if not problems:
+            dataset, model = components["dataset",], components["model",]
+            recipes.append(CellRecipe(cell, recipe, cast("Dataset", dataset), cast("Model", model)))
+    if wrong:
+        raise SpecError(source, [_clash(path, message, where) for (path, message), where in wrong.items()])
+    return recipes
 
 
-def _problems(raw: Mapping[str, Any], registry: Registry) -> Iterator[tuple[str, str]]:
-    try:
-        RecipeInput.model_validate(raw)
-    except ValidationError as error:
-        for path, message in explain(error, RecipeInput):
-            yield ".".join(map(str, path)), message
-        return
-    for path, kind, value in component_places(raw):
-        table = {"use": value} if isinstance(value, str) else value
-        for inner, message in registry.check(kind, table):
-            yield ".".join(map(str, (*path, *inner))), message
+def _put(tree: Any, path: KeyPath, value: object) -> None:
+    for step in path[:-1]:
+        tree = tree[step]
+    tree[path[-1]] = value
 
 
-def _resolved(raw: dict[str, Any], registry: Registry) -> dict[str, Any]:
-    recipe = Recipe.model_validate(raw)
-    resolved = recipe.model_dump(mode="json")
-    for path, kind, value in component_places(resolved):
-        component: Component = registry.resolve(kind, Ref.model_validate(value))
-        parent: Any = resolved
-        for step in path[:-1]:
-            parent = parent[step]
-        parent[path[-1]] = component_identity(component)
-    return resolved
+def _clash(path: KeyPath, message: str, cells: Sequence[Mapping[str, Level]]) -> Problem:
+    """Say that the levels of some cells do not go together."""
+    where = ", ".join(f"{name} = {level}" for name, level in cells[0].items())
+    more = f" (and {len(cells) - 1} more)" if len(cells) > 1 else ""
+    return Problem(
+        f"cell {where}{more}",
+        f"its levels do not go together: {'.'.join(map(str, path))}: {message} Change a level, or leave the cell out "
+        "with `[[design.exclude]]`.",
+    )
 
 
 def dataset_needs(spec: StudySpec, registry: Registry) -> list[DatasetNeed]:
-    """Return every dataset that a cell of the study uses, with all sizes at which it is used."""
+    """Return every dataset that a cell of the study uses, with all sizes at which it is used.
+
+    Raises:
+        SpecError: As `cell_recipes` does.
+    """
     needs: dict[tuple[Dataset, Literal["crop", "squash"]], set[int]] = {}
-    base = spec.trial.model_dump(mode="json")
-    by_level = {name: dict(patches(factor)) for name, factor in spec.factors.items()}
     cells, _ = planned_cells(spec)
-    for cell in cells:
-        raw = copy.deepcopy(base)
-        for name, level in cell.items():
-            for path, value in by_level[name][level].items():
-                set_path(raw, path, value)
-        recipe = RecipeInput.model_validate(raw)
-        key = (registry.dataset(recipe.dataset), recipe.resize)
-        needs.setdefault(key, set()).update(phase.size_px for phase in recipe.phases)
+    for one in cell_recipes(spec, registry, cells, spec.name):
+        sizes_px = (phase["size_px"] for phase in one.recipe["phases"])
+        needs.setdefault((one.dataset, one.recipe["resize"]), set()).update(sizes_px)
     return [DatasetNeed(dataset, tuple(sorted(sizes)), resize) for (dataset, resize), sizes in needs.items()]
 
 
@@ -155,6 +171,9 @@ def responses_of(spec: StudySpec, registry: Registry) -> tuple[ResponseInfo, ...
             else Response(name, name)
         )
         metric = metrics[response.metric]
+        if metric.dims:
+            message = f"`{response.metric}` is no single number, so it cannot be a response; choose another metric."
+            raise SpecError(spec.name, [Problem(name, message)])
         infos.append(
             ResponseInfo(
                 response, metric.long_name, metric.unit, metric.higher_is_better, metric.bounded, metric.uses_time

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from cnnbench.design.network import build_network, group_multipliers, trainable_groups
 
@@ -47,12 +48,12 @@ def probe(request: Probe) -> Feasibility:
     import torch  # noqa: PLC0415 - a plan whose probes are cached must not wait for torch
     from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 - see above
 
-    watcher = _Watcher()
+    watcher = _Watcher(request)
     try:
         with torch.device("meta"):
             network = build_network(request.model, request.channels, request.largest_px, request.num_classes)
-            _freeze(request.model, network, request.trainable)
             watcher.watch(network)
+            _freeze(request.model, network, request.trainable)
             images_BCHW = torch.empty(_PROBE_BATCH, request.channels, request.size_px, request.size_px)
             counter = FlopCounterMode(display=False)
             with counter:
@@ -60,7 +61,7 @@ def probe(request: Probe) -> Feasibility:
                 _check_logits(logits_BK, request.num_classes)
                 logits_BK.sum().backward()
     except Exception as error:  # noqa: BLE001 - whatever a network raises at this size is the reason
-        return Feasibility(watcher.sentence(error, request.size_px), 0.0)
+        return Feasibility(watcher.sentence(error), 0.0)
     return Feasibility(None, counter.get_total_flops() / _PROBE_BATCH)
 
 
@@ -76,30 +77,41 @@ def _freeze(model: Model, network: nn.Module, trainable: str | tuple[tuple[str, 
 def _check_logits(logits_BK: object, num_classes: int) -> None:
     shape = tuple(getattr(logits_BK, "shape", ()))
     if shape != (_PROBE_BATCH, num_classes):
-        raise ValueError(f"the network returns the shape {shape} instead of (batch, {num_classes} classes).")
+        raise ValueError(f"it returns {shape} instead of ({_PROBE_BATCH} images, {num_classes} classes).")
 
 
 class _Watcher:
-    """Remembers which layer was entered last, and with which shape."""
+    """Remembers how far a network came."""
 
-    def __init__(self) -> None:
-        self.layer: str | None = None
-        self.shape = ""
+    def __init__(self, request: Probe) -> None:
+        self._request = request
+        self._built = False
+        self._inside: str | None = None
+        self._before: str | None = None
 
     def watch(self, network: nn.Module) -> None:
+        """Follow a network that has been built from layer to layer."""
+        self._built = True
         for name, module in network.named_modules():
             if not any(True for _ in module.children()):
-                module.register_forward_pre_hook(self._hook(f"{name} ({type(module).__name__})"))
+                label = f"{name} ({type(module).__name__})"
+                module.register_forward_pre_hook(partial(self._enter, label))
+                module.register_forward_hook(partial(self._leave, label))
 
-    def _hook(self, label: str) -> Any:
-        def enter(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            self.layer = label
-            self.shape = " x ".join(str(side) for side in inputs[0].shape[1:]) if inputs else ""
+    def _enter(self, label: str, _module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        shape = " x ".join(str(side) for side in inputs[0].shape[1:]) if inputs else "nothing"
+        self._inside = f"the layer {label} cannot take its input of {shape}"
 
-        return enter
+    def _leave(self, label: str, _module: nn.Module, _inputs: object, _output: object) -> None:
+        self._inside, self._before = None, label
 
-    def sentence(self, error: Exception, size_px: int) -> str:
+    def sentence(self, error: Exception) -> str:
+        """Say where the network failed, and why."""
         what = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-        if self.layer is None:
-            return f"at {size_px} px the network cannot be built: {what}."
-        return f"at {size_px} px the layer {self.layer} cannot take its input of {self.shape}: {what}."
+        if not self._built:
+            return f"the network cannot be built for {self._request.largest_px} px: {what}."
+        if self._inside is not None:
+            return f"at {self._request.size_px} px {self._inside}: {what}."
+        if self._before is not None:
+            return f"at {self._request.size_px} px the network fails after the layer {self._before}: {what}."
+        return f"{what}."

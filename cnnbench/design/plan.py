@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable
@@ -12,12 +13,12 @@ from cnnbench.design.cells import cell_recipes, factors_of, planned_cells
 from cnnbench.design.feasibility import Probe
 from cnnbench.design.seeds import trial_seeds
 from cnnbench.errors import DesignError
-from cnnbench.spec import Recipe
-from cnnbench.types import DatasetInfo, Exclusion, Level, Plan, Trial
+from cnnbench.types import DatasetInfo, Exclusion, Plan, Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from cnnbench.design.cells import CellRecipe
     from cnnbench.design.feasibility import Feasibility
     from cnnbench.plugin import Dataset
     from cnnbench.registry import Registry
@@ -29,20 +30,24 @@ Prober = Callable[["Probe"], "Feasibility"]
 IDENTITY_FORMAT = 1
 
 
+_encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
 def canonical_json(value: Any) -> str:
     """Return JSON that is equal for equal values: keys sorted, no blanks, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return _encoder.encode(value)
 
 
 @dataclass(frozen=True, slots=True)
 class _Buildable:
     """A cell that can be run."""
 
-    cell: dict[str, Level]
-    recipe: dict[str, Any]
+    source: CellRecipe
     fingerprint: str
     flops: float
     flops_per_image: tuple[float, ...]
+    identity: str
+    """Canonical JSON of all that its trials have in common, but for the closing brace."""
 
 
 def make_plan(
@@ -62,61 +67,55 @@ def make_plan(
         source: Name of the study file, for errors.
 
     Raises:
+        SpecError: Levels do not go together.
         DesignError: No cell is left to run.
-        DataError: A class is too small for the split.
     """
     cells, exclusions = planned_cells(spec)
     feasible: list[_Buildable] = []
     datasets: dict[str, DatasetInfo] = {}
-    memo: dict[Probe, Feasibility] = {}
-    for cell, (table, dataset) in zip(cells, cell_recipes(spec, registry, cells, source), strict=True):
-        info, recipe = info_of(dataset), Recipe.model_validate(table)
-        for request in _probes(recipe, registry, info):
-            if request not in memo:
-                memo[request] = prober(request)
-        tried = [memo[request] for request in _probes(recipe, registry, info)]
-        reason = next((result.reason for result in tried if result.reason is not None), None)
+    tried = functools.cache(prober)
+    for one in cell_recipes(spec, registry, cells, source):
+        info = info_of(one.dataset)
+        found = [tried(request) for request in _probes(one, info)]
+        reason = next((result.reason for result in found if result.reason is not None), None)
         if reason is not None:
-            exclusions.append(Exclusion(cell, "infeasible", reason))
+            exclusions.append(Exclusion(one.cell, "infeasible", reason))
             continue
         datasets[info.fingerprint] = info
-        num_train = info.num_examples * (1 - recipe.split.validation - recipe.split.test)
-        epochs = [phase.epochs for phase in recipe.phases]
-        flops = sum(one.train_flops * num_train * num for one, num in zip(tried, epochs, strict=True))
-        per_image = tuple(one.train_flops for one in tried)
-        feasible.append(_Buildable(cell, table, info.fingerprint, flops, per_image))
+        feasible.append(_buildable(one, info, found))
     if not feasible:
         raise DesignError(f"no cell of `{spec.name}` is left to run; the first reason: {exclusions[0].reason}")
     trials = [_trial(spec, one, replicate) for replicate in range(spec.design.replicates) for one in feasible]
     return Plan(spec.name, factors_of(spec), spec.design.replicates, tuple(trials), tuple(exclusions), datasets)
 
 
-def _probes(recipe: Recipe, registry: Registry, info: DatasetInfo) -> Iterator[Probe]:
+def _probes(one: CellRecipe, info: DatasetInfo) -> Iterator[Probe]:
     """Yield what has to be tried for a cell: its network at the size of each phase."""
-    largest_px = max(phase.size_px for phase in recipe.phases)
-    model = registry.model(recipe.model)
-    for phase in recipe.phases:
-        trainable = phase.trainable if isinstance(phase.trainable, str) else tuple(phase.trainable.items())
-        yield Probe(model, info.channels, len(info.class_names), largest_px, phase.size_px, trainable)
+    largest_px = max(phase["size_px"] for phase in one.recipe["phases"])
+    for phase in one.recipe["phases"]:
+        trainable = phase["trainable"] if isinstance(phase["trainable"], str) else tuple(phase["trainable"].items())
+        yield Probe(one.model, info.channels, len(info.class_names), largest_px, phase["size_px"], trainable)
+
+
+def _buildable(one: CellRecipe, info: DatasetInfo, found: Sequence[Feasibility]) -> _Buildable:
+    split, epochs = one.recipe["split"], [phase["epochs"] for phase in one.recipe["phases"]]
+    num_train = info.num_examples * (1 - split["validation"] - split["test"])
+    per_image = tuple(result.train_flops for result in found)
+    flops = sum(each * num_train * num for each, num in zip(per_image, epochs, strict=True))
+    common = {"cell": one.cell, "data": info.fingerprint, "format": IDENTITY_FORMAT, "recipe": one.recipe}
+    return _Buildable(one, info.fingerprint, flops, per_image, canonical_json(common).removesuffix("}"))
 
 
 def _trial(spec: StudySpec, one: _Buildable, replicate: int) -> Trial:
-    seeds = trial_seeds(spec.design.base_seed, replicate, one.cell, spec.design.pairing)
-    identity = {
-        "format": IDENTITY_FORMAT,
-        "recipe": one.recipe,
-        "cell": one.cell,
-        "seeds": seeds,
-        "data": one.fingerprint,
-    }
-    digest = hashlib.sha256(canonical_json(identity).encode()).hexdigest()
+    seeds = trial_seeds(spec.design.base_seed, replicate, one.source.cell, spec.design.pairing)
+    identity = f'{one.identity},"seeds":{canonical_json(seeds)}}}'  # still canonical: the last key in the alphabet
     return Trial(
-        id=digest,
+        id=hashlib.sha256(identity.encode()).hexdigest(),
         study=spec.name,
-        cell=one.cell,
+        cell=one.source.cell,
         replicate=replicate,
         seeds=seeds,
-        recipe=one.recipe,
+        recipe=one.source.recipe,
         data_fingerprint=one.fingerprint,
         flops=one.flops,
         flops_per_image=one.flops_per_image,

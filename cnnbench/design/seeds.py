@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from typing import TYPE_CHECKING, Literal
@@ -29,6 +30,7 @@ def trial_seeds(
     return {stream: _seed(base_seed, replicate, stream, scope) for stream in STREAMS}
 
 
+@functools.lru_cache(maxsize=1024)  # shared seeds are the same in every cell
 def _seed(base_seed: int, replicate: int, stream: str, scope: str) -> int:
     digest = hashlib.sha256(f"{stream}\n{scope}".encode()).digest()
     words = [int.from_bytes(digest[i : i + 4], "big") for i in range(0, 16, 4)]

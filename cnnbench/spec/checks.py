@@ -65,7 +65,7 @@ def check_components(recipe: Mapping[str, Any], check_component: ComponentCheck)
     """Yield what is wrong with the components of a raw recipe, by path within the recipe."""
     for path, kind, value in component_places(recipe):
         table = {"use": value} if isinstance(value, str) else value
-        if isinstance(table, dict) and isinstance(table.get("use"), str):
+        if isinstance(table, dict) and isinstance(table.get("use"), str) and table["use"]:
             yield from (((*path, *inner), message) for inner, message in check_component(kind, table))
 
 
@@ -146,8 +146,10 @@ def _path_problem(path: str, value: object, recipe: Mapping[str, Any]) -> str | 
         and "use" not in value
         and first in ("model", "dataset", "optimizer", "phases")
     ):
-        inner = next(iter(value), "name")
-        return f'this sets `{first}` as a whole; to set a part of it, write the path in quotes: "{first}.{inner}" = ...'
+        part: object = value
+        while isinstance(part, dict) and part:
+            path, part = f"{path}.{next(iter(part))}", next(iter(part.values()))
+        return f'this sets `{first}` as a whole; to set a part of it, write the path in quotes: "{path}" = ...'
     try:
         set_path(copy.deepcopy(dict(recipe)), path, None)
     except KeyError as error:
@@ -212,7 +214,10 @@ def _check_responses(spec: StudySpec) -> Iterator[Finding]:
         place = ("responses", name)
         if response.metric not in metrics:
             near = did_you_mean(response.metric, metrics)
-            yield (*place, "metric"), f"`{response.metric}` is not in `trial.metrics`; add it there, or choose: {near}"
+            yield (
+                (*place, "metric"),
+                f"`{response.metric}` is not in `trial.metrics`; add it there, or choose another: {near}",
+            )
         if response.phase is not None and response.phase not in phases:
             yield (*place, "phase"), f"there is no phase `{response.phase}`; {did_you_mean(response.phase, phases)}"
             continue

@@ -110,9 +110,9 @@ class _Places:
         key = ".".join(str(step) for step in path)
         for place, assignment in self.changed.items():
             if path[: len(place)] == place:
-                return Problem(key, f"{message} (from `--set {assignment}`)")
+                return Problem(key, f"{message} This comes from `--set {assignment}`.")
             if place[: len(path)] == path:
-                message = f"{message} (`--set {assignment}` changed it)"
+                message = f"{message} `--set {assignment}` changed this table."
         for length in range(len(path), 0, -1):
             if position := self._position(path[:length]):
                 return Problem(key, message, *position)
@@ -125,15 +125,17 @@ class _Places:
         """
         named: KeyPath = ()
         value: Any = self.data
+        in_file: Any = self.document.data
         for step in path:
             value = value[step] if _holds(value, step) else None
+            in_file = in_file[step] if _holds(in_file, step) else None
             name = name_of(value) if isinstance(step, int) else step
             named = (*named, name if isinstance(name, str) else step)
-        in_profile = ("profiles", self.profile)
-        for candidate in ((*in_profile, *path), (*in_profile, *named), path if value is not None else ()):
-            if position := self.document.positions.get(candidate):
-                return position
-        return None
+        candidates: list[KeyPath] = [] if value is None else [path]
+        if self.profile is not None:
+            in_profile: KeyPath = ("profiles", self.profile)
+            candidates = [(*in_profile, *path), (*in_profile, *named), *([path] if value == in_file else [])]
+        return next(filter(None, map(self.document.positions.get, candidates)), None)
 
 
 def _holds(value: Any, step: str | int) -> bool:

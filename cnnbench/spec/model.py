@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from cnnbench.spec.recipe import NAME_PATTERN, Part, RecipeInput
 
@@ -184,10 +184,6 @@ class Reference(Part):
         return self
 
 
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, dict) else value
-
-
 class StudySpec(Part):
     """A study file with one profile applied."""
 
@@ -199,4 +195,4 @@ class StudySpec(Part):
     design: DesignSpec = DesignSpec()
     responses: dict[Name, ResponseSpec] = Field(default_factory=dict)
     analysis: AnalysisSpec = AnalysisSpec()
-    reference: Annotated[tuple[Reference, ...], BeforeValidator(_as_list)] = ()
+    reference: tuple[Reference, ...] = ()

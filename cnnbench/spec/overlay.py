@@ -20,8 +20,8 @@ def overlay(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]
 
     Tables are merged key by key, except for those that only make sense as a whole (levels, cells, the primary
     hypothesis, multipliers of layer groups) and for components that change what they ``use``; named tables patch the
-    entries of a list that carry the same ``name``, or ``use`` (``[profiles.paper.trial.phases.sgdr]``); everything else is
-    replaced.
+    entries of a list that carry the same ``name`` or ``use`` (``[profiles.paper.trial.phases.sgdr]``); everything else
+    is replaced.
     """
     result = {key: copy.deepcopy(value) for key, value in base.items()}
     for key, value in patch.items():

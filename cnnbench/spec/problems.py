@@ -42,7 +42,7 @@ _EXPECTED = {
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``did you mean `close`?`` or the list of what there is, ready to be appended to a sentence."""
-    folded = {name.lower(): name for name in sorted(known)}
+    folded = {name.lower(): name for name in (sorted(known) if isinstance(known, set) else known)}
     close = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
     if close:
         return f"did you mean `{folded[close[0]]}`?"
@@ -54,8 +54,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def check_table(model: type[_M], table: Mapping[str, Any]) -> tuple[_M | None, list[Finding]]:
     """Validate a table of a study file; return the values, or what is wrong.
 
-    Types are taken at their word: ``"3"`` and ``3.0`` are no whole numbers. JSON is the way to have pydantic strict about
-    scalars while it takes lists for tuples.
+    Types are taken at their word: ``"3"`` and ``3.0`` are no whole numbers. JSON is the way to have pydantic strict
+    about scalars while it takes lists for tuples.
     """
     try:
         return model.model_validate_json(json.dumps(table, default=str), strict=True), []
@@ -96,7 +96,11 @@ def _joined(items: Sequence[Any], path: KeyPath, model: type[BaseModel]) -> str:
         expected = [what for what in expected if what != "a whole number"]
     *others, final = expected
     listed = f"{', '.join(others)} or {final}" if others else final
-    return f"must be {listed}; got {_shown(items[0]['input'])}."
+    value = items[0]["input"]
+    remedy = ""
+    if isinstance(value, dict) and expected == ["a list"] and all(isinstance(step, str) for step in path):
+        remedy = f" Write each of its tables as `[[{'.'.join(map(str, path))}]]`."
+    return f"must be {listed}; got {_shown(value)}.{remedy}"
 
 
 def _expected(item: Any) -> str | None:
@@ -107,9 +111,14 @@ def _expected(item: Any) -> str | None:
         return str(item["ctx"]["expected"]).replace("'", '"')
     if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] == NAME_PATTERN:
         return "lower case letters, digits, `-` and `_`, beginning with a letter"
+    if item["type"] == "string_too_short" and item["ctx"]["min_length"] == 1:
+        return "a text that is not empty"
     text = _EXPECTED.get(item["type"])
     if text is not None:
-        return text.format(**item.get("ctx", {}))
+        bounds = {
+            name: f"{bound:g}" if isinstance(bound, float) else bound for name, bound in item.get("ctx", {}).items()
+        }
+        return text.format(**bounds)
     return item["msg"].removeprefix("Input should be ") if item["msg"].startswith("Input should be ") else None
 
 
@@ -122,8 +131,6 @@ def _sentence(item: Any, path: KeyPath, model: type[BaseModel]) -> str:
         return "this key is required."
     if kind in ("value_error", "assertion_error"):
         return f"{str(context['error']).rstrip('.')}."
-    if kind == "string_too_short" and context["min_length"] == 1:
-        return "must not be empty."
     if kind in ("too_short", "too_long"):
         bound = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
         return f"must have {bound} {'entry' if bound.endswith(' 1') else 'entries'}; it has {len(item['input'])}."

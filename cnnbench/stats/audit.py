@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnbench.stats.cells import grid
+from cnnbench.stats.cells import grid, level_text
 from cnnbench.stats.models import connected
 from cnnbench.types import DesignAudit
 
@@ -113,7 +113,7 @@ def _lost_levels(data: AnalysisInput, cells: CellData | None) -> list[str]:
         return []
     sentences = []
     for declared, kept in zip(data.factors, cells.factors, strict=True):
-        lost = [str(level) for level in declared.levels if level not in kept.levels]
+        lost = [level_text(level) for level in declared.levels if level not in kept.levels]
         if lost:
             sentences.append(
                 f"No trial has {declared.name} {' or '.join(lost)}; everything below is about the other levels."
@@ -122,7 +122,7 @@ def _lost_levels(data: AnalysisInput, cells: CellData | None) -> list[str]:
 
 
 def _cells(cells: list[Mapping[str, Level]] | tuple[Mapping[str, Level], ...]) -> str:
-    shown = ["/".join(str(level) for level in cell.values()) for cell in cells[:6]]
+    shown = ["/".join(level_text(level) for level in cell.values()) for cell in cells[:6]]
     return ", ".join(shown) + (f" and {len(cells) - 6} more" if len(cells) > 6 else "")
 
 

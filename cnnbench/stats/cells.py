@@ -98,7 +98,7 @@ class CellData:
         if not self.factors:
             return "the only cell"
         levels = np.unravel_index(index, self.shape)
-        return ", ".join(f"{f.name} {f.levels[int(i)]}" for f, i in zip(self.factors, levels, strict=True))
+        return ", ".join(f"{f.name} {level_text(f.levels[int(i)])}" for f, i in zip(self.factors, levels, strict=True))
 
     def complete_rows(self, needed_M: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which replicates have a trial in every needed cell, shape K."""
@@ -169,6 +169,11 @@ def observed_cells(data: CellData, alpha: float) -> tuple[Cell, ...]:
         interval = None if sd is None else t_interval(mean, sd / n**0.5, n - 1, alpha)
         cells.append(Cell(levels, n, mean, sd, interval))
     return tuple(cells)
+
+
+def level_text(level: Level) -> str:
+    """Return a level as study files write it: ``true``, not ``True``."""
+    return str(level).lower() if isinstance(level, bool) else str(level)
 
 
 def grid(factors: Sequence[Factor]) -> list[Mapping[str, Level]]:

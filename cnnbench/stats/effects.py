@@ -11,6 +11,7 @@ import numpy as np
 
 from cnnbench.spec import parse_contrast
 from cnnbench.stats.anova import f_row, type2_ss, type3_ss
+from cnnbench.stats.cells import level_text
 from cnnbench.stats.estimate import equivalence_p, estimate
 from cnnbench.stats.heteroscedastic import ats, ats_obstacle
 from cnnbench.stats.models import term_basis, term_name, terms
@@ -119,10 +120,11 @@ def _compared(hypothesis: Hypothesis, setting: Setting) -> tuple[str, str, str] 
     if hypothesis.contrast is None or hypothesis.over is None:
         return None
     levels = next(factor.levels for factor in setting.declared if factor.name == hypothesis.over)
-    by_weight = dict(zip(parse_contrast(hypothesis.contrast, levels), levels, strict=True))
-    if sorted(weight for weight in parse_contrast(hypothesis.contrast, levels) if weight) != [-1.0, 1.0]:
+    weights = parse_contrast(hypothesis.contrast, levels)
+    if sorted(weight for weight in weights if weight) != [-1.0, 1.0]:
         return None
-    return hypothesis.over, str(by_weight[1.0]), str(by_weight[-1.0])
+    by_weight = dict(zip(weights, levels, strict=True))
+    return hypothesis.over, level_text(by_weight[1.0]), level_text(by_weight[-1.0])
 
 
 def _question(
@@ -234,11 +236,12 @@ def pairwise_families(data: CellData, setting: Setting) -> Families:
         factor = data.factors[position]
         family: list[Draft | Refusal] = []
         for a, b in combinations(range(len(factor.levels)), 2):
-            label = f"{factor.levels[a]} - {factor.levels[b]}"
+            first, second = level_text(factor.levels[a]), level_text(factor.levels[b])
+            label = f"{first} - {second}"
             weights_L = np.zeros(len(factor.levels))
             weights_L[[a, b]] = 1.0, -1.0
             question = level_contrast(data, position, weights_L, label)
-            compared = (factor.name, str(factor.levels[a]), str(factor.levels[b]))
+            compared = (factor.name, first, second)
             family.append(_member(data, question, setting, f"pairs:{factor.name}:{label}", compared=compared))
         _collect(family, f"all pairwise comparisons of {factor.name}", drafts, refusals)
     return drafts, refusals
@@ -270,8 +273,8 @@ def simple_families(data: CellData, hypothesis: Hypothesis, setting: Setting) ->
         family = []
         for level in factor.levels:
             question = _question(data, hypothesis, setting, {factor.name: level})
-            at, compared = f"{factor.name} {level}", _compared(hypothesis, setting)
-            made = _member(data, question, setting, f"simple:{factor.name}:{level}", compared=compared)
+            at, compared = f"{factor.name} {level_text(level)}", _compared(hypothesis, setting)
+            made = _member(data, question, setting, f"simple:{factor.name}:{level_text(level)}", compared=compared)
             family.append(made if isinstance(made, Refusal) else replace(made, hypothesis=hypothesis, at=at))
         _collect(family, f"{label} within each level of {factor.name}", drafts, refusals)
     return drafts, refusals

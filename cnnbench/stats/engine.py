@@ -158,6 +158,7 @@ def _test(data: AnalysisInput, work: _Work, name: str) -> None:
     work.tables += tables
     work.refusals += refusals
     main = data.responses[0].response.name
+    refused: set[str] = set()
     for key, hypothesis in _hypotheses(data):
         home = hypothesis.response or main
         asked_again = hypothesis.response is None and name != main and name in data.analysis.also
@@ -167,6 +168,7 @@ def _test(data: AnalysisInput, work: _Work, name: str) -> None:
         found = answer(cells, hypothesis, setting, key, "primary" if first else "further")
         if isinstance(found, Refusal):
             work.refusals.append(found)
+            refused.add(key)
             if first:
                 work.reason = f"The primary hypothesis ({found.what}) was not tested: {found.why} {found.remedy}"
         elif first:
@@ -174,7 +176,7 @@ def _test(data: AnalysisInput, work: _Work, name: str) -> None:
         else:
             (work.further if home == name else work.repeated).append(found)
     work.repeated = adjusted(work.repeated, f"the study's hypotheses on {name}", data.analysis.correction)
-    _explore(data, work, cells)
+    _explore(work, cells, None if "primary" in refused else data.analysis.primary)
 
 
 def _refuse_unrecorded(data: AnalysisInput, works: dict[str, _Work]) -> None:
@@ -193,9 +195,9 @@ def _hypotheses(data: AnalysisInput) -> list[tuple[str, Hypothesis]]:
     return ([("primary", primary)] if primary is not None else []) + further
 
 
-def _explore(data: AnalysisInput, work: _Work, cells: CellData) -> None:
+def _explore(work: _Work, cells: CellData, primary: Hypothesis | None) -> None:
+    """Add the families that nobody declared; ``primary`` is None where there is none that can be answered."""
     families, refusals = pairwise_families(cells, work.setting)
-    primary = data.analysis.primary
     if primary is not None:
         simple, refused = simple_families(cells, primary, work.setting)
         families, refusals = simple + families, refused + refusals

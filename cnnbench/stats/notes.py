@@ -127,6 +127,6 @@ def _small_n(data: CellData, primary: Draft | None) -> list[str]:
     if data.paired or found is None or found.n_per_cell != 2 or not found.method.startswith("Welch"):
         return []
     warning = (
-        "A cell has only 2 trials, where the Welch test is somewhat liberal (size up to 7 % at 5 %); add replicates."
+        "A cell has only 2 trials: its variance is hardly known, and the Welch test may miss its level; add replicates."
     )
     return [warning]

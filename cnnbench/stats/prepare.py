@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cnnbench.errors import AnalysisError
+from cnnbench.stats.cells import level_text
 from cnnbench.stats.questions import level_index
 from cnnbench.types import Refusal
 
@@ -80,12 +81,12 @@ def read_trials(data: AnalysisInput) -> Trials:
 
 
 def _level_indices(column: pd.Series, factor: Factor) -> NDArray[np.int64]:
-    by_text = {str(level): index for index, level in enumerate(factor.levels)}
+    by_text = {level_text(level): index for index, level in enumerate(factor.levels)}
     values = column.tolist()
     found = {}
     for key in {(type(value), value) for value in values}:
         index = level_index(factor, key[1])
-        index = by_text.get(str(key[1])) if index is None else index
+        index = by_text.get(level_text(key[1])) if index is None else index
         if index is None:
             raise AnalysisError(
                 f"A trial has level `{key[1]}` of factor `{factor.name}`, which the study does not name; "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnbench.spec import parse_contrast
+from cnnbench.stats.cells import level_text
 from cnnbench.types import Refusal
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def contrast(
         if index is not None:
             weights_L[index] = weight
         elif weight:
-            return Refusal(text, f"No trial has {declared.name} {level}.", "Run cells with that level.")
+            return Refusal(text, f"No trial has {declared.name} {level_text(level)}.", "Run cells with that level.")
     return level_contrast(data, position, weights_L, text, within)
 
 
@@ -149,7 +150,7 @@ def interaction_contrasts(data: CellData, names: Sequence[str]) -> list[Question
             level_M = data.level_M(position)
             sign_M = sign_M * ((level_M == first).astype(float) - (level_M == second).astype(float))
         label = " x ".join(
-            f"({data.factors[i].levels[a]} - {data.factors[i].levels[b]})"
+            f"({level_text(data.factors[i].levels[a])} - {level_text(data.factors[i].levels[b])})"
             for i, (a, b) in zip(positions, pairs, strict=True)
         )
         every = np.unique(stratum_M)
@@ -165,11 +166,13 @@ def interaction_contrasts(data: CellData, names: Sequence[str]) -> list[Question
 
 def cell_average(data: CellData, levels: Mapping[str, Level]) -> Question | Refusal:
     """Return the unweighted average of the cells that have the given levels."""
-    label = ", ".join(f"{name} {level}" for name, level in levels.items()) or "all cells"
+    label = ", ".join(f"{name} {level_text(level)}" for name, level in levels.items()) or "all cells"
     for name, level in levels.items():
         factor = next((factor for factor in data.factors if factor.name == name), None)
         if factor is None or level_index(factor, level) is None:
-            return Refusal(label, f"This study has no trial with {name} {level}.", "Add the level to the study.")
+            return Refusal(
+                label, f"This study has no trial with {name} {level_text(level)}.", "Add the level to the study."
+            )
     inside_M = _inside(data, levels)
     if not data.seen_M[inside_M].all():
         why = (
@@ -252,7 +255,9 @@ def _averaged(data: CellData, positions: Sequence[int], within: Mapping[str, Lev
 
 
 def _within_label(label: str, within: Mapping[str, Level] | None) -> str:
-    return f"{label} at {', '.join(f'{name} {level}' for name, level in within.items())}" if within else label
+    return (
+        f"{label} at {', '.join(f'{name} {level_text(level)}' for name, level in within.items())}" if within else label
+    )
 
 
 def _strata_caveat(data: CellData, stratum_M: NDArray[np.int64], complete: list[np.int64], wanted: int) -> str:

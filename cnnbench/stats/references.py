@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from cnnbench.stats.cells import level_text
 from cnnbench.stats.effects import answer, verdict
 from cnnbench.stats.estimate import two_sided_p
 from cnnbench.stats.marginals import mean_estimate
@@ -73,7 +74,7 @@ def _absent_level(reference: Reference, setting: Setting) -> str:
         if name not in by_name:
             return f"This study has no factor {name}, so it has no such cell."
         if level_index(by_name[name], level) is None:
-            return f"This study does not have {name} {level}, so it has no such cell."
+            return f"This study does not have {name} {level_text(level)}, so it has no such cell."
     return ""
 
 

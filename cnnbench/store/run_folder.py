@@ -133,7 +133,7 @@ class RunFolder:
         """Return a document of the run, or None if there is none."""
         try:
             return json.loads((self.path / name).read_text("utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.path / name} cannot be read ({error}); restore or delete it.") from error
@@ -142,7 +142,7 @@ class RunFolder:
         """Return a text of the run, or None if there is none."""
         try:
             return (self.path / name).read_text("utf-8")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:

@@ -217,6 +217,17 @@ def test_an_interaction_is_equivalent_to_none_if_every_difference_of_differences
 def test_a_hypothesis_that_does_not_fit_the_study_is_refused_in_words(
     study: MakeStudy, simulate: Simulate, hypothesis: Hypothesis, why: str
 ):
-    found = analyse(study(simulate((REGIME,), gain), (REGIME,), primary=hypothesis)).responses[0]
+    frame = simulate((DEPTH, REGIME), gain)
+    found = analyse(study(frame, (DEPTH, REGIME), primary=hypothesis)).responses[0]
     assert why in found.refusals[0].why
+    assert not [effect for effect in found.effects if effect.key.startswith("simple:")]
     assert why in found.headline
+
+
+def test_levels_that_are_truth_values_read_as_in_the_study_file(study: MakeStudy, simulate: Simulate):
+    factor = Factor("augment", (True, False))
+    hypothesis = Hypothesis(contrast="true - false", over="augment")
+    frame = simulate((factor,), lambda cell: 0.7 + 0.02 * cell["augment"], sd=0.001)
+    found = analyse(study(frame, (factor,), primary=hypothesis)).responses[0]
+    assert found.headline.startswith("With augment true, accuracy is 2.")
+    assert [effect.key for effect in found.effects] == ["primary", "pairs:augment:true - false"]

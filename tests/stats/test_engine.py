@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from cnnbench.spec import Hypothesis, Reference
 from cnnbench.stats import analyse
+from cnnbench.stats.cells import level_text
 from cnnbench.types import Factor
 
 if TYPE_CHECKING:
@@ -246,7 +247,9 @@ def designs(draw: st.DrawFn) -> dict[str, Any]:
     if draw(st.booleans()):
         frame = frame[rng.random(len(frame)) < 0.7]
     hypotheses = [
-        Hypothesis(contrast=f"{f.levels[1]} - {f.levels[0]}", over=f.name) for f in factors if len(f.levels) > 1
+        Hypothesis(contrast=f"{level_text(f.levels[1])} - {level_text(f.levels[0])}", over=f.name)
+        for f in factors
+        if len(f.levels) > 1
     ]
     hypotheses += [Hypothesis(slope=(f.name,)) for f in factors if f.order]
     names = tuple(f.name for f in factors)

@@ -45,11 +45,11 @@ def test_incomplete_replicates_are_shown_with_fixed_blocks_beside(study: MakeStu
     assert any(note.startswith("Over all 11 trials, gaps included") for note in found.notes)
 
 
-def test_two_trials_per_cell_are_called_liberal(study: MakeStudy, simulate: Simulate):
+def test_two_trials_per_cell_are_called_too_few_for_a_variance(study: MakeStudy, simulate: Simulate):
     two = study(simulate((REGIME,), lambda _: 0.7, n=2), (REGIME,), primary=CONTRAST, paired=False)
-    assert "somewhat liberal" in notes_of(two)
+    assert "hardly known" in notes_of(two)
     three = study(simulate((REGIME,), lambda _: 0.7, n=3), (REGIME,), primary=CONTRAST, paired=False)
-    assert "somewhat liberal" not in notes_of(three)
+    assert "hardly known" not in notes_of(three)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,238 @@
+"""The installed command line, as a user meets it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import pytest
+
+from cnnbench.store import read_trial
+
+COMMAND = [str(Path(sys.executable).with_name("cnnbench"))]
+TIMEOUT_S = 300
+TIMELESS = {"train_s", "train_cpu_s"}
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "COLUMNS": "100", "CNNBENCH_CACHE": os.environ["CNNBENCH_CACHE"], "HOME": str(tmp_path)}
+
+
+def run(arguments: list[str], cwd: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+
+
+def contents(folder: Path) -> dict[str, dict[str, bytes]]:
+    """Every array of every trial, but for measured seconds."""
+    found = {}
+    for path in sorted((folder / "trials").glob("*.h5")):
+        with h5py.File(path) as file:
+            found[path.name] = {
+                name: str(data[()].tolist()).encode() for name, data in file.items() if name not in TIMELESS
+            }
+    return found
+
+
+def test_a_study_runs_to_its_report_and_again_in_no_time(study_path: Path, tmp_path: Path, environment):
+    first = run(["study", str(study_path)], tmp_path, environment)
+
+    assert first.returncode == 0, first.stderr
+    assert "tiny: Is it quick?" in first.stdout
+    assert "2 cells x 2 replicates (paired seeds) = 4 trials" in first.stdout
+    assert "[4/4]" in first.stdout
+    page = tmp_path / "runs" / "tiny" / "report" / "index.html"
+    assert "Is it quick?" in page.read_text("utf-8")
+    assert len(list((tmp_path / "runs" / "tiny" / "trials").glob("*.h5"))) == 4
+
+    again = run(["study", str(study_path)], tmp_path, environment)
+    assert again.returncode == 0, again.stderr
+    assert "Nothing to run: 4 are done." in again.stdout
+    assert "[" not in again.stdout.split("Nothing to run")[0].replace("[default", "")
+
+    report = run(["report", "runs/tiny", "--quiet"], tmp_path, environment)
+    assert report.returncode == 0, report.stderr
+    assert report.stdout.strip() != ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="relies on the death signal of Linux to end the workers")
+def test_a_killed_study_goes_on_and_ends_bit_for_bit_like_an_uninterrupted_one(
+    study_path: Path, tmp_path: Path, environment
+):
+    slow = (
+        study_path.read_text("utf-8")
+        .replace("epochs = 2", "epochs = 6")
+        .replace("limit_per_class = 8", "limit_per_class = 40")
+    )
+    study_path.write_text(slow, "utf-8")
+    whole = run(["study", str(study_path), "--runs-dir", "whole"], tmp_path, environment)
+    assert whole.returncode == 0, whole.stderr
+
+    command = [*COMMAND, "study", str(study_path), "--runs-dir", "killed", "--checkpoint-every", "0", "--workers", "1"]
+    checkpoints = tmp_path / "killed" / "tiny" / "checkpoints"
+    for _ in range(2):
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+        _wait_for(lambda: any(checkpoints.glob("*.pt")))
+        process.kill()
+        process.wait()
+    assert any(checkpoints.glob("*.pt"))
+    done_before = len(list((tmp_path / "killed" / "tiny" / "trials").glob("[!.]*.h5")))
+    assert done_before < 4
+
+    resumed = run(["study", str(study_path), "--runs-dir", "killed", "--checkpoint-every", "0"], tmp_path, environment)
+    assert resumed.returncode == 0, resumed.stderr
+    costs = [read_trial(path).cost for path in (tmp_path / "killed" / "tiny" / "trials").glob("*.h5")]
+    assert any(cost.resumed for cost in costs)
+    assert contents(tmp_path / "killed" / "tiny") == contents(tmp_path / "whole" / "tiny")
+
+
+def _wait_for(condition) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_ctrl_c_says_what_is_saved_and_how_to_continue(study_path: Path, tmp_path: Path, environment):
+    long = study_path.read_text("utf-8").replace("epochs = 2", "epochs = 500")
+    study_path.write_text(long, "utf-8")
+    process = subprocess.Popen(
+        [*COMMAND, "study", str(study_path)],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    _wait_for((tmp_path / "runs" / "tiny" / "plan.json").exists)
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=TIMEOUT_S)
+
+    assert process.returncode == 130, errors
+    assert "0 of 4 trials are saved in runs/tiny" in " ".join(output.split())
+    assert f"cnnbench study {study_path}" in output.replace("\n", "")
+    assert "Traceback" not in errors
+
+
+def test_a_second_process_on_the_same_folder_is_told_so(study_path: Path, tmp_path: Path, environment):
+    from cnnbench.store import RunFolder
+
+    folder = RunFolder(tmp_path / "runs" / "tiny")
+    folder.create()
+    with folder.locked():
+        second = run(["study", str(study_path)], tmp_path, environment)
+
+    assert second.returncode == 8
+    assert "another process is running in runs/tiny" in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        (["study", "nowhere.toml"], 3, "nowhere.toml: there is no such study file"),
+        (["study", "broken.toml"], 3, "broken.toml:2:8: this is not valid TOML"),
+        (["study", "tiny.toml", "--set", "trial.model.depht=9"], 3, "did you mean `depth`?"),
+        (["study", "tiny.toml", "--set", "trial.model.use=resnet-smal"], 3, "did you mean `resnet-small`?"),
+        (["study", "tiny.toml", "--profile", "papr"], 3, "no profile `papr`"),
+        (["study", "tiny.toml", "--device", "cuda:7"], 9, "there is no device `cuda:7`"),
+        (["report", "nowhere"], 7, "no run folder"),
+        (["study", "tiny.toml", "--runs-dir", "tiny.toml"], 7, "--runs-dir"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_an_exit_code(
+    study_path: Path, tmp_path: Path, environment, arguments: list[str], status: int, sentence: str
+):
+    (tmp_path / "broken.toml").write_text("a = 1\nb = [1,, 2]\n", "utf-8")
+    assert study_path.name == "tiny.toml"
+
+    done = run(arguments, tmp_path, environment)
+
+    assert done.returncode == status, done.stderr
+    assert sentence in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_all_problems_of_a_study_are_told_at_once(study_path: Path, tmp_path: Path, environment):
+    text = (
+        study_path.read_text("utf-8")
+        .replace("batch_size = 16", 'batch_size = "many"')
+        .replace("epochs = 1", "epoch = 1")
+    )
+    study_path.write_text(text, "utf-8")
+
+    done = run(["plan", str(study_path)], tmp_path, environment)
+
+    assert done.returncode == 3
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3
+    assert "did you mean `epochs`?" in done.stderr
+    assert 'got "many"' in done.stderr
+    assert all(f"{study_path}:" in line for line in lines)
+
+
+def test_a_study_whose_trials_all_fail_says_why(study_path: Path, tmp_path: Path, environment):
+    done = run(["study", str(study_path), "--set", "trial.optimizer.lr=1e30"], tmp_path, environment)
+
+    assert done.returncode == 11
+    assert "all trials failed; the first: Diverged" in done.stderr
+    assert "--retry-failed" in done.stderr
+
+
+def test_the_list_of_plugins_names_every_component(tmp_path: Path, environment, registry):
+    done = run(["plugins", "list"], tmp_path, environment)
+
+    assert done.returncode == 0
+    assert all(f"  {entry.component.key} " in done.stdout for entry in registry.entries())
+
+
+def test_the_schema_describes_components(tmp_path: Path, environment):
+    import json
+
+    done = run(["schema"], tmp_path, environment)
+
+    schema = json.loads(done.stdout)
+    assert any(
+        variant.get("properties", {}).get("use") == {"const": "resnet-small"}
+        for variant in schema["$defs"]["Component_model"]["anyOf"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "forbidden"),
+    [
+        (["--help"], {"torch", "numpy", "pandas", "statsmodels"}),
+        (["plugins", "list"], {"torch", "pandas", "statsmodels"}),
+        (["plan", "{study}"], {"torch", "pandas", "statsmodels"}),
+    ],
+)
+def test_quick_commands_import_nothing_heavy(study_path: Path, tmp_path: Path, environment, arguments, forbidden):
+    arguments = [argument.format(study=study_path) for argument in arguments]
+    run(arguments, tmp_path, environment)  # the first plan tries the networks, which takes torch; it is cached then
+
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *COMMAND, *arguments],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=True,
+    )
+
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert imported & forbidden == set()
+
+
+def test_the_version_is_that_of_the_package(tmp_path: Path, environment):
+    import cnnbench
+
+    assert run(["--version"], tmp_path, environment).stdout == f"cnnbench {cnnbench.__version__}\n"
