@@ -78,10 +78,11 @@ def test_a_killed_study_goes_on_and_ends_bit_for_bit_like_an_uninterrupted_one(
     command = [*COMMAND, "study", str(study_path), "--runs-dir", "killed", "--checkpoint-every", "0", "--workers", "1"]
     checkpoints = tmp_path / "killed" / "tiny" / "checkpoints"
     for _ in range(2):
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
-        _wait_for(lambda: any(checkpoints.glob("*.pt")))
-        process.kill()
-        process.wait()
+        with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL) as process:
+            while not any(checkpoints.glob("*.pt")):
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.kill()
     assert any(checkpoints.glob("*.pt"))
     done_before = len(list((tmp_path / "killed" / "tiny" / "trials").glob("[!.]*.h5")))
     assert done_before < 4
@@ -93,28 +94,17 @@ def test_a_killed_study_goes_on_and_ends_bit_for_bit_like_an_uninterrupted_one(
     assert contents(tmp_path / "killed" / "tiny") == contents(tmp_path / "whole" / "tiny")
 
 
-def _wait_for(condition) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_ctrl_c_says_what_is_saved_and_how_to_continue(study_path: Path, tmp_path: Path, environment):
     long = study_path.read_text("utf-8").replace("epochs = 2", "epochs = 500")
     study_path.write_text(long, "utf-8")
-    process = subprocess.Popen(
-        [*COMMAND, "study", str(study_path)],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    _wait_for((tmp_path / "runs" / "tiny" / "plan.json").exists)
-    time.sleep(3)
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=TIMEOUT_S)
+    pipe = subprocess.PIPE
+    command = [*COMMAND, "study", str(study_path), "--checkpoint-every", "0"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+        while not any((tmp_path / "runs" / "tiny" / "checkpoints").glob("*.pt")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=TIMEOUT_S)
 
     assert process.returncode == 130, errors
     assert "0 of 4 trials are saved in runs/tiny" in " ".join(output.split())

@@ -20,7 +20,9 @@ LEVELS = st.one_of(
 @given(LEVELS, st.data())
 def test_a_contrast_gives_back_the_weights_it_was_written_with(levels: list[str | int | float], data: st.DataObject):
     assume(not any(" - " in str(level) for level in levels))
-    drawn = data.draw(st.lists(st.fractions(-3, 3, max_denominator=7), min_size=len(levels) - 1, max_size=len(levels) - 1))
+    drawn = data.draw(
+        st.lists(st.fractions(-3, 3, max_denominator=7), min_size=len(levels) - 1, max_size=len(levels) - 1)
+    )
     weights = [*drawn, -sum(drawn, Fraction(0))]
     assume(any(weights))
     terms = [f"{abs(weight)} {level}" for weight, level in zip(weights, levels, strict=True)]

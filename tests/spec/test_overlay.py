@@ -23,7 +23,11 @@ BASE: dict[str, Any] = {
     ("patch", "path", "expected"),
     [
         ({"trial": {"model": {"depth": 14}}}, "trial.model", {"use": "resnet-small", "depth": 14}),
-        ({"trial": {"model": {"use": "resnet-small", "depth": 20}}}, "trial.model", {"use": "resnet-small", "depth": 20}),
+        (
+            {"trial": {"model": {"use": "resnet-small", "depth": 20}}},
+            "trial.model",
+            {"use": "resnet-small", "depth": 20},
+        ),
         ({"trial": {"model": {"use": "vgg"}}}, "trial.model", {"use": "vgg"}),
         ({"trial": {"model": "vgg"}}, "trial.model", "vgg"),
         ({"trial": {"optimizer": {"lr": 0.1}}}, "trial.optimizer", {"use": "sgd", "lr": 0.1}),
@@ -36,7 +40,11 @@ BASE: dict[str, Any] = {
         ({"trial": {"phases": {"b": 3}}}, "trial.phases.1", 3),
         ({"trial": {"phases": {"a": {"trainable": {"head": 1}}}}}, "trial.phases.0.trainable", {"head": 1}),
         ({"trial": {"phases": [{"name": "z"}]}}, "trial.phases", [{"name": "z"}]),
-        ({"factors": {"regime": {"levels": {"none": {}, "all": {}}}}}, "factors.regime.levels", {"none": {}, "all": {}}),
+        (
+            {"factors": {"regime": {"levels": {"none": {}, "all": {}}}}},
+            "factors.regime.levels",
+            {"none": {}, "all": {}},
+        ),
         ({"analysis": {"primary": {"slope": ["depth"]}}}, "analysis.primary", {"slope": ["depth"]}),
         ({"analysis": {"primary": {"slope": ["depth"]}}}, "analysis.alpha", 0.05),
         ({"design": {"replicates": 3}}, "design", {"replicates": 3}),
