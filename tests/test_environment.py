@@ -30,6 +30,7 @@ def kept_environ(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 def test_tuning_sets_what_the_user_has_not_set(kept_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     tune_process()
+    kept_environ.pop("PYTEST_CURRENT_TEST", None)
     assert kept_environ == {
         "OMP_NUM_THREADS": "3",
         "OPENBLAS_NUM_THREADS": "1",
@@ -105,8 +106,8 @@ def test_a_torchvision_of_another_build_is_told_with_what_to_install(
     with pytest.raises(SetupError) as caught:
         check_torch()
     assert str(caught.value) == (
-        f"torch {version} and the installed torchvision do not fit together (operator torchvision::nms does not exist); "
-        f"install both from one source with `pip install --force-reinstall torch torchvision{source}`."
+        f"torch {version} and the installed torchvision do not fit together (operator torchvision::nms does not "
+        f"exist); install both from one source with `pip install --force-reinstall torch torchvision{source}`."
     )
 
 
@@ -194,7 +195,8 @@ def test_devices_of_the_same_make_are_comparable(monkeypatch: pytest.MonkeyPatch
 def git(folder: Path, *arguments: str) -> str:
     """Run git as somebody."""
     identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-    done = subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True, text=True)
+    command = ["git", "-C", str(folder), *identity, *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pluggy
 import pytest
 from jsonschema import Draft202012Validator
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from cnnbench import registry as registry_module
 from cnnbench.errors import PluginError, SpecError
@@ -35,12 +35,19 @@ class Named(Dataset):
     key = "plain"
 
 
-def plugin(**hooks: Callable[..., Any]) -> SimpleNamespace:
+class Hooks:
+    """A plugin object."""
+
+    def __init__(self, **hooks: Callable[..., Any]) -> None:
+        vars(self).update({name: hookimpl(hook) for name, hook in hooks.items()})
+
+
+def plugin(**hooks: Callable[..., Any]) -> Hooks:
     """Return a plugin object with these hook implementations."""
-    return SimpleNamespace(**{name: hookimpl(hook) for name, hook in hooks.items()})
+    return Hooks(**hooks)
 
 
-def offering(*models: Any) -> SimpleNamespace:
+def offering(*models: Any) -> Hooks:
     """Return a plugin object that offers these models."""
     return plugin(cnnbench_models=lambda: list(models))
 
@@ -147,7 +154,7 @@ def test_a_plugin_cannot_be_registered_twice():
 )
 def test_a_hook_that_does_not_fit_fails_at_registration_and_leaves_nothing(hooks: Mapping[str, Callable[..., Any]]):
     registry, told = Registry(), []
-    odd = plugin(**hooks, cnnbench_datasets=lambda: [Named], cnnbench_study_finished=lambda plan: told.append(plan))
+    odd = plugin(**hooks, cnnbench_datasets=lambda: [Named], cnnbench_study_finished=lambda plan: told.append([plan]))
     with pytest.raises(pluggy.PluginValidationError):
         registry.register(odd, "odd")
     registry.observers().study_finished(EMPTY, 0, 0)
@@ -254,7 +261,7 @@ class Listed(Model):
     """A model whose author took a list for a tuple."""
 
     key = "listed"
-    widths: list[int] = [1, 2]
+    widths: list[int] = Field(default_factory=lambda: [1, 2])
 
 
 def test_a_component_that_cannot_be_hashed_is_its_authors_mistake():
@@ -268,15 +275,16 @@ def test_a_component_that_cannot_be_hashed_is_its_authors_mistake():
 # ------------------------------------------------------------------------------------------------ observers
 
 
+STUDIES = sorted((Path(__file__).parents[1] / "studies").glob("*.toml"))
 EMPTY = Plan("tiny", (), 1, (), (), {})
 
 
 def test_observers_get_the_arguments_that_they_ask_for():
     registry, told = Registry(), []
-    registry.register(plugin(cnnbench_study_started=lambda num_finished: told.append(num_finished)), "mine")
+    registry.register(plugin(cnnbench_study_started=lambda num_finished: told.append([num_finished])), "mine")
     extra = plugin(cnnbench_study_started=lambda estimate_s, plan: told.append((estimate_s, plan)))
     registry.observers(extra).study_started(EMPTY, 3, None)
-    assert told == [(None, EMPTY), 3]
+    assert told == [(None, EMPTY), [3]]
 
 
 def test_an_observer_that_raises_is_reported_once_and_called_no_more(caplog: pytest.LogCaptureFixture):
@@ -335,7 +343,7 @@ def test_the_schema_is_one(schema: dict[str, Any]):
     Draft202012Validator.check_schema(schema)
 
 
-@pytest.mark.parametrize("path", sorted(Path("studies").glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_the_studies_that_ship_fit_the_schema(schema: dict[str, Any], path: Path):
     assert faults(schema, path.read_text("utf-8")) == []
 

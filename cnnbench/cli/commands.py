@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from cnnbench.execute import RunSummary, Session
     from cnnbench.spec import StudyFile
+    from cnnbench.types import Section, StudyView
 
 EXIT_INTERRUPTED = 130
 EXIT_ALL_FAILED = 11
@@ -59,16 +60,16 @@ def run_study(invocation: Invocation, options: RunOptions) -> int:
         display = LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
         with display:
             summary = run_session(session, registry, options, registry.observers(display), display.tick)
-    except KeyboardInterrupt:
-        console.print("Stopped before the first trial; nothing is lost.")
+        if summary.interrupted:
+            _print_interrupted(session, summary)
+            return EXIT_INTERRUPTED
+        if summary.num_finished == 0:
+            _print_all_failed(session)
+            return EXIT_ALL_FAILED
+        rewrite_report(session.folder.path, None, quiet=invocation.quiet)
+    except KeyboardInterrupt:  # before the first trial, or while the report is written
+        sys.stderr.write(f"Stopped; no result is lost. To continue:\n  {_command()}\n")
         return EXIT_INTERRUPTED
-    if summary.interrupted:
-        _print_interrupted(console, session, summary)
-        return EXIT_INTERRUPTED
-    if summary.num_finished == 0:
-        _print_all_failed(session)
-        return EXIT_ALL_FAILED
-    rewrite_report(session.folder.path, None, quiet=invocation.quiet)
     return 0
 
 
@@ -95,25 +96,24 @@ def _prepare_progress(console: Console) -> Callable[[str, int, int], None]:
     return progress
 
 
-def _command(session: Session) -> str:
-    """Return the command line that goes on with this study."""
-    return shlex.join(["cnnbench", *sys.argv[1:]]).replace(" --fresh", "").replace(" --retry-failed", "") or str(
-        session.study.path
-    )
+def _command() -> str:
+    """Return the command line that goes on with what this one began."""
+    return shlex.join(["cnnbench", *(word for word in sys.argv[1:] if word not in {"--fresh", "--retry-failed"})])
 
 
-def _print_interrupted(console: Console, session: Session, summary: RunSummary) -> None:
-    total = len(session.plan.trials)
-    console.print(
-        Text(
-            f"Stopped. {summary.num_finished} of {total} trials are saved in {session.folder.path}; "
-            f"trials that were running go on from their last checkpoint. To continue:\n  {_command(session)}"
-        )
+def _print_interrupted(session: Session, summary: RunSummary) -> None:
+    folder = session.folder.path
+    sys.stderr.write(
+        f"Stopped. {summary.num_finished} of {len(session.plan.trials)} trials are saved in {folder}; what was running "
+        f"goes on from its last checkpoint. To continue:\n  {_command()}\n"
     )
+    if summary.num_finished:
+        sys.stderr.write(f"To see what is there so far:\n  cnnbench report {shlex.quote(str(folder))}\n")
 
 
 def _print_all_failed(session: Session) -> None:
-    failure = session.folder.failures()[0]
+    planned = {trial.id for trial in session.plan.trials}
+    failure = next(failure for failure in session.folder.failures() if failure.trial.id in planned)
     sys.stderr.write(
         f"error: all trials failed; the first: {failure.error_class}: {failure.message} Details are in "
         f"{session.folder.path / 'failures'}; mend the cause and run again with --retry-failed.\n"
@@ -135,8 +135,7 @@ def rewrite_report(run: Path, output: Path | None, *, quiet: bool) -> None:
 
     registry = Registry.discover()
     view = build_view(run)
-    sections = [section.render(view) for section in registry.report_sections()]
-    page = write_report(view, sections, output or run / "report")
+    page = write_report(view, _sections(registry, view), output or run / "report")
     console = Console(highlight=False)
     for part in terminal_summary(view):
         console.print(part)
@@ -144,3 +143,14 @@ def rewrite_report(run: Path, output: Path | None, *, quiet: bool) -> None:
         return
     console.print(Text(f"\nReport   {page}\nResults  {run / 'trials'} (one HDF5 file for each trial)"))
     console.print(Text(f'Next     open the report; load the trials with cnnbench.open_study("{run}").trials'))
+
+
+def _sections(registry: Registry, view: StudyView) -> list[Section]:
+    """Return what plugins add to the report; one that raises is left out, and said so."""
+    sections = []
+    for component in registry.report_sections():
+        try:
+            sections.append(component.render(view))
+        except Exception as error:  # noqa: BLE001 - a plugin's fault is not the report's
+            sys.stderr.write(f"warning: the report section `{component.key}` is left out: {error!r}\n")
+    return sections

@@ -15,7 +15,6 @@ from markupsafe import Markup
 from cnnbench.report import cost, figures, phases, tables
 from cnnbench.report import format as fmt
 from cnnbench.report.gallery import Gallery
-from cnnbench.report.study_file import declared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -111,7 +110,7 @@ def script_json(value: Any) -> str:
 
 def _context(view: StudyView, sections: Sequence[Section], gallery: Gallery) -> dict[str, Any]:
     findings = view.findings
-    plan = declared(view.study_toml, view.profile)
+    plan = view.declared
     frame = Frame(view, gallery, figures.arrange(view.factors, plan.of_interest), cost.trial_rows(view))
     # The margin is declared in units of the primary response's scale, and means nothing on another.
     margins = [plan.margin, *(None for _ in findings.responses[1:])]

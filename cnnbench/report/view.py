@@ -8,7 +8,7 @@ from cnnbench.errors import StoreError
 from cnnbench.spec import StudySpec, analysis_hash
 from cnnbench.stats import AnalysisInput, analyse, summarise_curves
 from cnnbench.store import Study, cell_trials
-from cnnbench.types import StudyView
+from cnnbench.types import Declared, StudyView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ def build_view(run: Path) -> StudyView:
         raise StoreError(f"{run} holds no finished trial yet; run the study first.")
     plan: dict[str, Any] = study.folder.read_json("plan.json")
     spec = StudySpec.model_validate(plan["spec"])
-    declared = study.folder.read_json("analysis.json") or {}
+    fixed = study.folder.read_json("analysis.json") or {}
     planned = set(study.planned)
     failures = tuple(failure for failure in study.folder.failures() if failure.trial.id in planned)
     trials = study.trials
@@ -49,7 +49,7 @@ def build_view(run: Path) -> StudyView:
             exclusions=study.exclusions,
             failures=failures,
             pending=len(study.planned) - len(study.stored) - len(failures),
-            confirmatory=declared.get("sha256") == analysis_hash(spec),
+            confirmatory=fixed.get("sha256") == analysis_hash(spec),
         )
     )
     return StudyView(
@@ -57,6 +57,8 @@ def build_view(run: Path) -> StudyView:
         question=spec.question,
         profile=plan["profile"],
         study_toml=study.folder.read_text("study.toml") or "",
+        assignments=tuple(plan["assignments"]),
+        declared=_declared(spec, study),
         factors=study.factors,
         findings=findings,
         trials=trials,
@@ -64,6 +66,16 @@ def build_view(run: Path) -> StudyView:
         failures=failures,
         environment=_environment(study),
         run_dir=str(run),
+    )
+
+
+def _declared(spec: StudySpec, study: Study) -> Declared:
+    primary = spec.analysis.primary
+    factors = (primary.interaction or primary.slope or (None,)) if primary is not None else (None,)
+    return Declared(
+        margin=spec.analysis.equivalence_margin,
+        of_interest=primary.over if primary is not None and primary.over else factors[-1],
+        metric=study.responses[0].response.metric,
     )
 
 

@@ -39,7 +39,7 @@ from cnnbench.types.results import (
     TrialOutcome,
     TrialResult,
 )
-from cnnbench.types.view import Curve, Figure, Section, SectionTable, StudyView
+from cnnbench.types.view import Curve, Declared, Figure, Section, SectionTable, StudyView
 
 __all__ = [
     "STREAMS",
@@ -48,6 +48,7 @@ __all__ = [
     "Cost",
     "Curve",
     "DatasetInfo",
+    "Declared",
     "DesignAudit",
     "Effect",
     "EpochRecord",

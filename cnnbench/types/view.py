@@ -35,6 +35,18 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class Declared:
+    """Declarations of the analysis plan that figures show."""
+
+    margin: float | None = None
+    """Smallest effect of interest, on the scale of the primary response."""
+    of_interest: str | None = None
+    """The factor of the primary hypothesis."""
+    metric: str = ""
+    """The metric that the primary response is read from."""
+
+
+@dataclass(frozen=True, slots=True)
 class StudyView:
     """A finished (or interrupted) study as its report sees it."""
 
@@ -42,11 +54,14 @@ class StudyView:
     question: str
     profile: str | None
     study_toml: str
-    """The study file as it was run."""
+    """The study file, as text."""
+    assignments: tuple[str, ...]
+    """What ``--set`` changed in it, as ``path=value``."""
+    declared: Declared
     factors: tuple[Factor, ...]
     findings: Findings
     trials: pd.DataFrame
-    """One row per finished trial: id, a column per factor, replicate, a column per response, cost columns."""
+    """One row per finished trial: trial_id, a column per factor, replicate, a column per response, cost columns."""
     curves: tuple[Curve, ...]
     failures: tuple[TrialFailure, ...]
     environment: Mapping[str, Any]

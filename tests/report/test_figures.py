@@ -13,8 +13,7 @@ from cnnbench.report import figures
 from cnnbench.report.cost import trial_rows
 from cnnbench.report.figures.layout import positions, ratio_ticks
 from cnnbench.report.page import render_page
-from cnnbench.report.study_file import declared
-from cnnbench.types import Factor
+from cnnbench.types import Declared, Factor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -129,13 +128,6 @@ def test_an_omnibus_test_without_direction_is_left_to_the_table(full: StudyView)
     assert figures.effects_figure("effects", found, (omnibus,), margin=None) is None
 
 
-def test_the_margin_of_a_profile_wins():
-    toml = "[analysis]\nequivalence_margin = 0.02\n[profiles.paper.analysis]\nequivalence_margin = 0.01\n"
-    assert declared(toml, None).margin == 0.02
-    assert declared(toml, "paper").margin == 0.01
-    assert declared("not toml", None).margin is None
-
-
 def test_ids_in_pictures_begin_with_their_figure():
     clipped = {
         "data": {"values": [{"a": 1, "b": 2}, {"a": 2, "b": 3}]},
@@ -157,7 +149,7 @@ def test_wide_bands_are_cut_so_that_curves_stay_legible_and_the_caption_says_so(
 
 
 def test_curves_of_the_response_come_first_and_those_of_the_clock_are_left_out(make_view: Callable[..., StudyView]):
-    view = make_view((REGIME,), 2, study_toml='[analysis]\nresponse = "loss"\n')
+    view = make_view((REGIME,), 2, declared=Declared(metric="loss"))
     seconds = replace(view.curves[0], name="train_s")
     _, drawings = render_page(replace(view, curves=(*view.curves, seconds)), [])
     keys = [drawing.key for drawing in drawings if drawing.key.startswith("curves")]

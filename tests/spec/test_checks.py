@@ -58,9 +58,7 @@ def test_components_are_checked_with_their_parameters(complaints: Complaints, ol
 
 
 def test_components_are_checked_even_where_other_keys_are_wrong(complaints: Complaints):
-    assert complaints(MODEL, 'modle = "x"\nmodel = "x-net"\noptimiser = "y"\naugmentation = ["zom"]') == [
-        "4:1 trial: x"
-    ] or complaints(MODEL, 'modle = "x"\nmodel = { use = "resnet-small", dept = 8 }') == [
+    assert complaints(MODEL, 'modle = "x"\nmodel = { use = "resnet-small", dept = 8 }') == [
         "5:1 trial.modle: unknown key; did you mean `model`?",
         "6:33 trial.model.dept: unknown key; did you mean `depth`?",
     ]
@@ -97,8 +95,11 @@ def test_a_factor_may_set_what_the_file_leaves_at_its_default(load: Load, path: 
         (
             "levels = [8, 14]",
             "levels = [8, 15, 20]",
-            "16:14 factors.depth.levels.1: a residual network of three stages with two-layer blocks has 6n + 2 layers, "
-            "so not 15; use 14 or 20.",
+            (
+                "16:14 factors.depth.levels.1: a residual network of three stages with two-layer blocks has 6n "
+                "+ 2 layers, "
+                "so not 15; use 14 or 20."
+            ),
         ),
         (
             SMALL,
@@ -118,14 +119,20 @@ def test_a_factor_may_set_what_the_file_leaves_at_its_default(load: Load, path: 
         (
             SMALL,
             "small = { phases.one.size_px = 8 }",
-            "20:11 factors.regime.levels.small.phases: this sets `phases` as a whole; to set a part of it, write the "
-            'path in quotes: "phases.one.size_px" = ...',
+            (
+                "20:11 factors.regime.levels.small.phases: this sets `phases` as a whole; to set a part of it, "
+                "write the "
+                'path in quotes: "phases.one.size_px" = ...'
+            ),
         ),
         (
             SMALL,
             "small = { optimizer.lr = 8 }",
-            "20:11 factors.regime.levels.small.optimizer: this sets `optimizer` as a whole; to set a part of it, write "
-            'the path in quotes: "optimizer.lr" = ...',
+            (
+                "20:11 factors.regime.levels.small.optimizer: this sets `optimizer` as a whole; to set a part "
+                "of it, write "
+                'the path in quotes: "optimizer.lr" = ...'
+            ),
         ),
     ],
 )
@@ -192,8 +199,10 @@ def test_one_factor_at_a_time_needs_a_factor(complaints: Complaints):
     [
         (
             '{ metric = "f1" }',
-            "22:7 responses.a.metric: `f1` is not in `trial.metrics`; add it there, or choose another: there is "
-            "`accuracy`, `loss`.",
+            (
+                "22:7 responses.a.metric: `f1` is not in `trial.metrics`; add it there, or choose another: there is "
+                "`accuracy`, `loss`."
+            ),
         ),
         ('{ metric = "loss", phase = "on" }', "22:24 responses.a.phase: there is no phase `on`; did you mean `one`?"),
         (
@@ -202,8 +211,11 @@ def test_one_factor_at_a_time_needs_a_factor(complaints: Complaints):
         ),
         (
             '{ metric = "loss", epoch = "best" }',
-            "22:24 responses.a.epoch: choosing the best epoch on the split that is reported makes every result look "
-            "better than it is; set `trial.split.test`, or read the last epoch.",
+            (
+                "22:24 responses.a.epoch: choosing the best epoch on the split that is reported makes every "
+                "result look "
+                "better than it is; set `trial.split.test`, or read the last epoch."
+            ),
         ),
     ],
 )
@@ -229,15 +241,21 @@ def test_a_response_reads_the_best_epoch_where_there_is_a_test_split(load: Load)
         (
             'primary = { contrast = "none - smal", over = "regime" }',
             [
-                "22:13 analysis.primary.contrast: `smal` is no level; the levels are `none`, `small`, and terms are "
-                "joined by ` + ` or ` - `."
+                (
+                    "22:13 analysis.primary.contrast: `smal` is no level; the levels are `none`, `small`, and terms "
+                    "are "
+                    "joined by ` + ` or ` - `."
+                )
             ],
         ),
         (
             'further = [{ slope = ["regime"] }, { contrast = "a - b", over = "regim" }]',
             [
-                '22:14 analysis.further.0.slope: factor `regime` has no `order`; give it `order = "log2"` or `"linear"`.',
-                "22:57 analysis.further.1.over: there is no factor `regim`; did you mean `regime`?",
+                (
+                    '22:14 analysis.further.0.slope: factor `regime` has no `order`; give it `order = "log2"` or '
+                    '`"linear"`.'
+                ),
+                "22:58 analysis.further.1.over: there is no factor `regim`; did you mean `regime`?",
             ],
         ),
         (

@@ -37,7 +37,7 @@ def test_a_study_is_loaded_with_its_text_and_defaults(load: Load):
 
 
 def test_the_studies_that_ship_are_valid(registry: Registry):
-    files = sorted(Path("studies").glob("*.toml"))
+    files = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
     assert "entr" in [load_study(file, check_component=registry.check).spec.name for file in files]
 
 
@@ -107,8 +107,11 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(load: Load):
         ("[profiles.p.trial]\nbatch_size = 0\n", "22:1 trial.batch_size: must be at least 1; got 0."),
         (
             "[profiles.p.factors.depth]\nlevels = [8, 9]\n",
-            "22:14 factors.depth.levels.1: a residual network of three stages with two-layer blocks has 6n + 2 layers, "
-            "so not 9; use 8 or 14.",
+            (
+                "22:14 factors.depth.levels.1: a residual network of three stages with two-layer blocks has 6n "
+                "+ 2 layers, "
+                "so not 9; use 8 or 14."
+            ),
         ),
         ("[profiles.p]\ndesgin = 1\n", "22:1 desgin: unknown key; did you mean `design`?"),
     ],
@@ -144,13 +147,17 @@ def test_profiles_must_be_tables(complaints: Complaints, profiles: str):
         ),
         (
             "trial.phases.one.epochs=0",
-            "None:None trial.phases.0.epochs: must be at least 1; got 0. This comes from "
-            "`--set trial.phases.one.epochs=0`.",
+            (
+                "None:None trial.phases.0.epochs: must be at least 1; got 0. This comes from "
+                "`--set trial.phases.one.epochs=0`."
+            ),
         ),
         (
             "trial.split.test=0.9",
-            "7:1 trial.split: `validation` and `test` together leave nothing to train on; lower one of them. "
-            "`--set trial.split.test=0.9` changed this table.",
+            (
+                "7:1 trial.split: `validation` and `test` together leave nothing to train on; lower one of them. "
+                "`--set trial.split.test=0.9` changed this table."
+            ),
         ),
         (
             "trial.phases.two.epochs=1",
@@ -214,7 +221,7 @@ LEAKS = ("Input should", "Tuple", "valid ", "model_", "_type", "[", "union", "li
 @given(PLACES, JUNK, st.lists(st.tuples(MORE, JUNK), max_size=2))
 def test_whatever_is_wrong_is_told_in_plain_sentences(load: Load, place: str, junk: str, more: list[tuple[str, str]]):
     try:
-        load(place, f"{place.split(' = ')[0]} = {junk}", assignments=[f"{path}={value}" for path, value in more])
+        load(place, f"{place.partition(' = ')[0]} = {junk}", assignments=[f"{path}={value}" for path, value in more])
     except SpecError as error:
         for problem in error.problems:
             sentence = problem.message.replace("`[trial]`", "").replace("`[[", "").split(" This comes from")[0]

@@ -72,6 +72,36 @@ Complaints = Callable[..., list[str]]
         ),
         ("epochs = 1", "", "10:1 trial.phases.0.epochs: this key is required."),
         (
+            "size_px = 16",
+            'size_px = 16\nevaluate = ["tta"]',
+            '10:1 trial.phases.0: `evaluate` must contain "plain": learning curves are drawn from it.',
+        ),
+        ('["accuracy", "loss"]', '["loss", "loss"]', "4:1 trial: `metrics` names `loss` more than once."),
+        (
+            "0.2 }",
+            "0.6, test = 0.4 }",
+            "7:1 trial.split: `validation` and `test` together leave nothing to train on; lower one of them.",
+        ),
+        (
+            '"sgd"',
+            '"sgd"\nlr_finder = { low = 0.1, high = 0.1 }',
+            "9:1 trial.lr_finder: `low` must be below `high`.",
+        ),
+        (
+            'small = { "phases.one.size_px" = 8 }',
+            "small = 8",
+            "18:1 factors.regime: level `small` must be a table of recipe paths, or give the factor a `path`.",
+        ),
+        (
+            'path = "model.depth"',
+            'path = ""',
+            (
+                "15:1 factors.depth.path: the recipe has no ``; there is `model`, `dataset`, `split`, `loss`, `optimizer`, "
+                "`lr_finder`, `batch_size`, `precision`, `augmentation`, `tta_views`, `resize`, `normalization`, `metrics`, "
+                "`phases`."
+            ),
+        ),
+        (
             "[[trial.phases]]",
             "[trial.phases]",
             "10:1 trial.phases: must be a list; got a table. Write each of its tables as `[[trial.phases]]`.",
@@ -90,8 +120,8 @@ def test_a_wrong_value_is_told_in_one_sentence(complaints: Complaints, old: str,
         ("size_px = 16", "size_px = 16\nepoch = 1", "14:1 trial.phases.0.epoch: unknown key; did you mean `epochs`?"),
         (
             'order = "log2"',
-            'order = "log2"\nlabel = 1',
-            "18:1 factors.depth.label: unknown key; did you mean `levels`?",
+            'order = "log2"\nlevel = 1',
+            "18:1 factors.depth.level: unknown key; did you mean `levels`?",
         ),
     ],
 )
@@ -113,8 +143,10 @@ def test_an_unknown_key_without_likeness_is_told_with_all_there_are(complaints: 
         ("[design]\nbaseline = { depth = 8 }", '21:1 design: `baseline` belongs to `kind = "ofat"`.'),
         (
             '[design]\nexclude = [{ cell = { depth = {} }, reason = "x" }]',
-            "22:23 design.exclude.0.cell.depth: must be true or false, a number, a text in quotes or a list; "
-            "got a table.",
+            (
+                "22:23 design.exclude.0.cell.depth: must be true or false, a number, a text in quotes or a list; "
+                "got a table."
+            ),
         ),
         (
             '[analysis]\nprimary = { contrast = "a - b" }',
@@ -135,6 +167,10 @@ def test_an_unknown_key_without_likeness_is_told_with_all_there_are(complaints: 
         (
             '[[reference]]\nsource = "x"\nresponse = "loss"',
             "21:1 reference.0: a reference is either a `value` or a `claim`.",
+        ),
+        (
+            '[[reference]]\nsource = "x"\nresponse = "loss"\nclaim = { slope = ["depth"] }',
+            "21:1 reference.0: `claim` and `expected` belong together.",
         ),
         (
             '[reference]\nsource = "x"\nresponse = "loss"\nvalue = 1',
@@ -167,7 +203,8 @@ class Parameters(BaseModel):
     @field_validator("even")
     @classmethod
     def _is_even(cls, even: int) -> int:
-        assert even % 2 == 0, "an odd number"
+        if even % 2:
+            raise AssertionError("an odd number")
         return even
 
 
