@@ -9,7 +9,6 @@ import ctypes
 import hashlib
 import os
 import platform
-import re
 import subprocess
 import sys
 from importlib.metadata import distributions
@@ -51,6 +50,9 @@ def tune_torch() -> None:
     # Filling fresh memory with NaN finds bugs, but costs a pass over every buffer; nothing here reads such memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set by module class
     torch.backends.cudnn.benchmark = False
+    # "fp32" means float32: no TF32, which torch would allow in convolutions on recent GPUs.
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # set by module class
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
 
 
 def check_torch() -> None:
@@ -65,19 +67,16 @@ def check_torch() -> None:
         raise SetupError(
             f"torch cannot be imported ({_first_line(error)}); install it with `pip install torch torchvision`."
         ) from error
-    # A build for one kind of device, e.g. 2.11.0+cpu, has a package index of its own.
-    build = re.search(r"\+(cpu|xpu|cu\d+|rocm[\d.]+)$", torch.__version__)
-    source = f" --index-url https://download.pytorch.org/whl/{build[1]}" if build else ""
     try:
         import torchvision.ops  # noqa: F401, PLC0415 - this is the check
     except ModuleNotFoundError as error:
         raise SetupError(
-            f"torchvision is not there ({_first_line(error)}); install it with `pip install torchvision{source}`."
+            f"torchvision is not there ({_first_line(error)}); install it with `pip install torchvision`."
         ) from error
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
         raise SetupError(
             f"torch {torch.__version__} and the installed torchvision do not fit together ({_first_line(error)}); "
-            f"install both from one source with `pip install --force-reinstall torch torchvision{source}`."
+            "install both from one source with `pip install --force-reinstall torch torchvision`."
         ) from error
 
 

@@ -184,8 +184,8 @@ class Dataset(Component):
     def load(self, cache: Path) -> ImageArrays:
         """Return all images with their labels, in an order that depends on nothing but the parameters and the files.
 
-        ``cache`` is an existing folder for whatever the dataset downloads or unpacks. Called once per study (not per
-        trial), in the parent process; the engine keeps what it needs at the sizes that the study uses.
+        ``cache`` is an existing folder for whatever the dataset downloads or unpacks. Called in the parent
+        process when the cache lacks a size that a study uses, never once per trial.
 
         Raises:
             cnnbench.errors.DataError: Files are missing or broken; the message names the file and the remedy.

@@ -31,8 +31,6 @@ from cnnbench.types import STREAMS, Trial, TrialFailure
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import click
-
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
@@ -168,7 +166,7 @@ def test_no_key_of_a_study_file_is_described_that_does_not_exist():
     assert set(described) <= set(STUDY_KEYS)
 
 
-def commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, click.Command]]:
+def commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     yield " ".join(path), command
     for name, inner in getattr(command, "commands", {}).items():
         yield from commands(inner, (*path, name))

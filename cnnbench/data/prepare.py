@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from cnnbench.plugin import Dataset, ImageArrays
 
-_FORMAT = 1
+_FORMAT = 2
 _SPLITS = ("train", "validation", "test")
 
 Resize = Literal["crop", "squash"]
@@ -144,6 +144,7 @@ def _decode(
         min_side_px=int(sides[0]),
         max_side_px=int(sides[1]),
         has_splits=arrays.split_N is not None,
+        has_test_split=arrays.split_N is not None and bool((np.asarray(arrays.split_N) == "test").any()),
     )
     _save(folder / "labels.npy", label_N)
     if arrays.split_N is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnbench.data import PreparedDataset, check_split, default_cache_dir, prepare
 from cnnbench.design import dataset_needs, make_plan, responses_of
-from cnnbench.errors import CnnbenchError, StoreError
+from cnnbench.errors import CnnbenchError, DataError, StoreError
 from cnnbench.execute.probes import CachedProber
 from cnnbench.spec import Split, analysis_hash
 from cnnbench.store import RunFolder
@@ -87,7 +87,8 @@ def open_session(
         raise StoreError(
             f"the cache {cache_dir} cannot be written ({error.strerror}); name another folder in CNNBENCH_CACHE."
         ) from error
-    _check_splits(plan)
+    responses = responses_of(spec, registry)
+    _check_splits(plan, responses)
     folder = RunFolder(options.runs_dir / run_name(study))
     if options.fresh:
         _remove_results(folder)
@@ -98,23 +99,30 @@ def open_session(
         plan=plan,
         folder=folder,
         datasets={dataset.info.fingerprint: dataset for dataset in prepared.values()},
-        responses=responses_of(spec, registry),
+        responses=responses,
         pending=tuple(trial for trial in plan.trials if trial.id not in finished and trial.id not in skipped),
         num_finished=sum(trial.id in finished for trial in plan.trials),
         num_failed=sum(trial.id in skipped and trial.id not in finished for trial in plan.trials),
         changes=_changes(folder, spec),
-        exclusive=_is_exclusive(spec, responses_of(spec, registry)),
+        exclusive=_is_exclusive(spec, responses),
     )
 
 
-def _check_splits(plan: Plan) -> None:
+def _check_splits(plan: Plan, responses: tuple[ResponseInfo, ...]) -> None:
     checked: set[tuple[str, str]] = set()
     for trial in plan.trials:
         key = (trial.data_fingerprint, json.dumps(trial.recipe["split"]))
         if key not in checked:
             checked.add(key)
+            info, split = plan.datasets[trial.data_fingerprint], Split.model_validate(trial.recipe["split"])
+            is_best = any(one.response.epoch == "best" for one in responses)
+            if is_best and split.use == "predefined" and not info.has_test_split:
+                raise DataError(
+                    f"dataset `{trial.recipe['dataset']['use']}` brings no test part, so the best epoch would be chosen "
+                    "on the part that is reported; read the last epoch, or draw a random split with a test part."
+                )
             try:
-                check_split(plan.datasets[trial.data_fingerprint], Split.model_validate(trial.recipe["split"]))
+                check_split(info, split)
             except CnnbenchError as error:
                 raise type(error)(f"dataset `{trial.recipe['dataset']['use']}`: {error}") from None
 

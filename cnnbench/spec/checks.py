@@ -78,7 +78,7 @@ def patches(factor: FactorSpec) -> Iterator[tuple[str | int | float | bool, dict
         for level in factor.levels:
             yield level, {str(factor.path): level}
         return
-    for name, value in factor.levels.items():
+    for name, value in zip(factor.labels, factor.levels.values(), strict=True):
         yield name, {factor.path: value} if factor.path is not None else dict(value)
 
 
@@ -187,7 +187,7 @@ def _check_cells(spec: StudySpec) -> Iterator[Finding]:
             if factor not in spec.factors:
                 yield (*place, factor), f"there is no factor `{factor}`; {did_you_mean(factor, spec.factors)}"
                 continue
-            known = list(spec.factors[factor].levels)
+            known = list(spec.factors[factor].labels)
             for level in wanted if isinstance(wanted, tuple) else (wanted,):
                 if level not in known:
                     near = did_you_mean(str(level), map(str, known))
@@ -261,6 +261,6 @@ def _check_hypothesis(hypothesis: Hypothesis, spec: StudySpec) -> Iterator[Findi
             yield (field,), f'factor `{name}` has no `order`; give it `order = "log2"` or `"linear"`.'
     if hypothesis.contrast and hypothesis.over in spec.factors:
         try:
-            parse_contrast(hypothesis.contrast, list(spec.factors[hypothesis.over].levels))
+            parse_contrast(hypothesis.contrast, list(spec.factors[hypothesis.over].labels))
         except ValueError as error:
             yield ("contrast",), str(error)

@@ -94,7 +94,8 @@ class Study:
         row: dict[str, Any] = {"trial_id": trial.id, "replicate": trial.replicate, **trial.cell}
         row.update({info.response.name: read_response(trial, info.response) for info in self.responses})
         row.update({name: getattr(trial.cost, name) for name in _COSTS})
-        facts = json.dumps(dict(trial.environment), sort_keys=True)
+        # Precision is part of the recipe: where trials differ in it, the study has made it a factor.
+        facts = json.dumps({key: fact for key, fact in trial.environment.items() if key != "precision"}, sort_keys=True)
         row["environment_key"] = hashlib.sha256(facts.encode()).hexdigest()[:12]
         return row
 

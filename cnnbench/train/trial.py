@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import sys
 import time
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from cnnbench.environment import comparability
-from cnnbench.errors import DataError
+from cnnbench.errors import CnnbenchError
 from cnnbench.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from cnnbench.train.loop import DivergedError, Training
 from cnnbench.types import Cost, EpochRecord, Predictions, Trial, TrialFailure, TrialOutcome, TrialResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from cnnbench.data import PreparedDataset
     from cnnbench.registry import Registry
@@ -55,8 +56,8 @@ def run_trial(request: TrialRequest, registry: Registry, dataset: PreparedDatase
         return run.to_end()
     except DivergedError as error:
         return run.failure("Diverged", str(error), "")
-    except DataError as error:
-        return run.failure("BadSplit", str(error), "")
+    except CnnbenchError as error:  # a mistake of the user's that shows only here, in one sentence
+        return run.failure(type(error).__name__, str(error), "")
     except Exception as error:  # noqa: BLE001 - a trial's failure is data: the study goes on without it
         kind = "OutOfMemory" if _is_out_of_memory(error) else type(error).__name__
         return run.failure(kind, str(error), traceback.format_exc())
@@ -80,8 +81,7 @@ class _Run:
 
     def to_end(self) -> TrialResult:
         device = torch.device(self.request.device)
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
+        _reset_peak_memory(device)
         training = Training(self.request.trial, self.registry, self.dataset, device)
         checkpoint = self._load(device)
         if checkpoint is not None:
@@ -181,8 +181,20 @@ def _schedule(phases: tuple[Phase, ...]) -> Iterator[tuple[int, Phase, int]]:
             epoch += 1
 
 
+def _reset_peak_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with contextlib.suppress(OSError):  # elsewhere than on Linux the peak is that of the worker's life
+            Path("/proc/self/clear_refs").write_text("5", "ascii")
+
+
 def _peak_memory_bytes(device: torch.device) -> int:
+    """Return the peak since the trial began: allocated on a GPU, resident in this process on a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text("ascii", "replace").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes on Linux
+    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes but on macOS

@@ -61,7 +61,7 @@ class DatasetInfo:
     """What the design has to know of a dataset; found once, then cached on disk."""
 
     fingerprint: str
-    """SHA-256 over pixels, labels, class names, groups and predefined splits."""
+    """SHA-256 over pixels, labels, class names and predefined splits."""
     channels: int
     class_names: tuple[str, ...]
     class_counts: tuple[int, ...]
@@ -72,6 +72,8 @@ class DatasetInfo:
     """Longest native side of any image, px."""
     has_splits: bool
     """Whether the dataset brings its own train / validation / test membership."""
+    has_test_split: bool
+    """Whether that membership has a test part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class Trial:
     """One training run: everything that decides its result, and nothing else."""
 
     id: str
-    """SHA-256 (hex) of the canonical JSON of all that follows, component versions and data fingerprint included."""
+    """SHA-256 (hex) of the canonical JSON of cell, seeds, recipe (component versions included) and data fingerprint."""
     study: str
     cell: Mapping[str, Level]
     """Level by factor name."""

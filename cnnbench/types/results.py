@@ -81,7 +81,7 @@ class Cost:
     flops: float
     parameters: int
     peak_memory_bytes: int
-    """Peak memory of the device; on CPUs the peak resident set of the worker process."""
+    """Peak memory of the device while the trial ran; on CPUs the resident set of the worker process."""
     concurrent_trials: int
     """The most trials that ran on the same device at the same time, this one included."""
     resumed: bool
@@ -110,7 +110,7 @@ class TrialFailure:
 
     trial: Trial
     error_class: str
-    """``Diverged``, ``OutOfMemory``, ``WorkerDied``, ``BadSplit``, or the name of the exception's class."""
+    """``Diverged``, ``OutOfMemory``, ``WorkerDied``, or the name of the exception's class, e.g. ``DataError``."""
     message: str
     traceback: str
     epoch: int | None

@@ -30,7 +30,7 @@ class Sgd(Optimizer):
 
     key = "sgd"
     lr: float = Field(0.05, gt=0, description="Base learning rate.")
-    momentum: float = Field(0.9, ge=0, lt=1)
+    momentum: float = Field(0.9, ge=0, lt=1, description="Share of the last step that is kept.")
     nesterov: bool = Field(default=False, description="Nesterov's momentum (Sutskever et al. 2013, section 2.1).")
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty, added to the gradient.")
 
@@ -59,9 +59,9 @@ class Adam(Optimizer):
 
     key = "adam"
     lr: float = Field(1e-3, gt=0, description="Base learning rate.")
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
-    eps: float = Field(1e-8, gt=0)
+    beta1: float = Field(0.9, ge=0, lt=1, description="Decay of the mean of the gradient.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Decay of the mean of the squared gradient.")
+    eps: float = Field(1e-8, gt=0, description="Added to the denominator.")
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty, added to the gradient.")
 
     def build(self, groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
@@ -83,9 +83,9 @@ class AdamW(Optimizer):
 
     key = "adamw"
     lr: float = Field(1e-3, gt=0, description="Base learning rate.")
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
-    eps: float = Field(1e-8, gt=0)
+    beta1: float = Field(0.9, ge=0, lt=1, description="Decay of the mean of the gradient.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Decay of the mean of the squared gradient.")
+    eps: float = Field(1e-8, gt=0, description="Added to the denominator.")
     weight_decay: float = Field(0.01, ge=0, description="Share of the weights, times the rate, lost at each step.")
 
     def build(self, groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:

@@ -13,7 +13,7 @@ from cnnbench.types import DatasetInfo
 
 def info(*counts: int, has_splits: bool = False) -> DatasetInfo:
     names = tuple("abcdefghij"[: len(counts)])
-    return DatasetInfo("f", 1, names, counts, sum(counts), 8, 8, has_splits)
+    return DatasetInfo("f", 1, names, counts, sum(counts), 8, 8, has_splits, has_test_split=False)
 
 
 @given(

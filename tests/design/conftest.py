@@ -38,7 +38,7 @@ path = "batch_size"
 levels = [4, 8, 16]
 """
 
-INFO = DatasetInfo("f" * 64, 3, ("a", "b"), (50, 50), 100, 64, 64, has_splits=False)
+INFO = DatasetInfo("f" * 64, 3, ("a", "b"), (50, 50), 100, 64, 64, has_splits=False, has_test_split=False)
 
 MakeSpec = Callable[..., StudySpec]
 MakePlan = Callable[..., Plan]

@@ -175,3 +175,15 @@ def test_a_table_of_numbers_is_no_response(make_spec: MakeSpec, registry: Regist
         "tiny: confusion-matrix: `confusion-matrix` is no single number, so it cannot be a response; choose another "
         "metric."
     )
+
+
+def test_the_names_of_an_ordered_factors_patches_are_numbers(make_spec: Callable[..., StudySpec], registry: Registry):
+    named = 'levels = { 8 = { "model.depth" = 8 }, 14 = { "model.depth" = 14 } }\norder = "log2"'
+    exclude = '[[design.exclude]]\ncell = { depth = 8, batch = 16 }\nreason = "as an example"\n'
+    spec = make_spec(('path = "model.depth"\nlevels = [8, 14]', named), add=exclude)
+
+    cells, excluded = planned_cells(spec)
+
+    assert factors_of(spec)[0].levels == (8, 14)
+    assert [dict(one.cell) for one in excluded] == [{"depth": 8, "batch": 16}]
+    assert [one.recipe["model"]["depth"] for one in cell_recipes(spec, registry, cells, "s")] == [8, 8, 14, 14, 14]

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -208,18 +207,3 @@ def test_a_design_with_nothing_left_is_an_error_with_the_first_reason(
     with pytest.raises(DesignError) as caught:
         plan_of(**options)
     assert str(caught.value) == f"no cell of `tiny` is left to run; the first reason: {reason}"
-
-
-# ------------------------------------------------------------------------------------------------ scale
-
-
-@pytest.mark.slow
-def test_a_hundred_thousand_trials_are_planned_in_seconds(plan_of: MakePlan):
-    factors = (
-        f'[factors.lr]\npath = "optimizer.lr"\nlevels = {[level / 100 for level in range(1, 11)]}\n'
-        f'[factors.width]\npath = "model.width"\nlevels = {list(range(1, 21))}\n'
-    )
-    started = time.perf_counter()
-    plan = plan_of(("[4, 8, 16]", str(list(range(1, 51)))), add=factors)
-    assert len(ids(plan)) == len(plan.trials) == 100_000
-    assert time.perf_counter() - started < 10

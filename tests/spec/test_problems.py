@@ -96,9 +96,9 @@ Complaints = Callable[..., list[str]]
             'path = "model.depth"',
             'path = ""',
             (
-                "15:1 factors.depth.path: the recipe has no ``; there is `model`, `dataset`, `split`, `loss`, `optimizer`, "
-                "`lr_finder`, `batch_size`, `precision`, `augmentation`, `tta_views`, `resize`, `normalization`, `metrics`, "
-                "`phases`."
+                "15:1 factors.depth.path: the recipe has no ``; there is `model`, `dataset`, `split`, `loss`, "
+                "`optimizer`, `lr_finder`, `batch_size`, `precision`, `augmentation`, `tta_views`, `resize`, "
+                "`normalization`, `metrics`, `phases`."
             ),
         ),
         (
