@@ -118,8 +118,8 @@ def _check_splits(plan: Plan, responses: tuple[ResponseInfo, ...]) -> None:
             is_best = any(one.response.epoch == "best" for one in responses)
             if is_best and split.use == "predefined" and not info.has_test_split:
                 raise DataError(
-                    f"dataset `{trial.recipe['dataset']['use']}` brings no test part, so the best epoch would be chosen "
-                    "on the part that is reported; read the last epoch, or draw a random split with a test part."
+                    f"dataset `{trial.recipe['dataset']['use']}` brings no test part, so the best epoch would be "
+                    "chosen on the part that is reported; read the last epoch, or draw a random split with a test part."
                 )
             try:
                 check_split(info, split)
