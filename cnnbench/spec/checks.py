@@ -14,7 +14,7 @@ from cnnbench.spec.recipe import RecipeInput
 from cnnbench.types import Cost
 
 if TYPE_CHECKING:
-    from cnnbench.spec.model import FactorSpec, Hypothesis, StudySpec
+    from cnnbench.spec.model import FactorSpec, Hypothesis, Reference, StudySpec
     from cnnbench.spec.toml import KeyPath
 
 ComponentCheck = Callable[[str, Mapping[str, Any]], list[Finding]]
@@ -248,6 +248,18 @@ def _check_analysis(spec: StudySpec) -> Iterator[Finding]:
             yield place, f"there is no metric or response `{name}`; {did_you_mean(name, known)}"
     for place, hypothesis in hypotheses:
         yield from ((place + path, message) for path, message in _check_hypothesis(hypothesis, spec))
+    for i, entry in enumerate(spec.reference):
+        yield from ((("reference", i, "each"), message) for message in _check_each(entry, spec))
+
+
+def _check_each(reference: Reference, spec: StudySpec) -> Iterator[str]:
+    """Yield what is wrong with the factors at whose levels a claim must hold."""
+    asked = {reference.claim.over, *(reference.claim.slope or ())} if reference.claim else set()
+    for name in reference.each:
+        if name not in spec.factors:
+            yield f"there is no factor `{name}`; {did_you_mean(name, spec.factors)}"
+        elif name in asked:
+            yield f"the claim is about `{name}` itself, so it cannot hold at each of its levels."
 
 
 def _check_hypothesis(hypothesis: Hypothesis, spec: StudySpec) -> Iterator[Finding]:

@@ -174,6 +174,9 @@ class Reference(Part):
     value: float | None = None
     claim: Hypothesis | None = None
     expected: Literal["positive", "negative", "none"] | None = Field(None, description="What the claim says of it.")
+    each: tuple[str, ...] = Field(
+        (), description='With `claim`: it is said "consistently", so it must hold at each level of these factors.'
+    )
 
     @model_validator(mode="after")
     def _is_number_or_claim(self) -> Self:
@@ -181,6 +184,8 @@ class Reference(Part):
             raise ValueError("a reference is either a `value` or a `claim`.")
         if (self.claim is None) != (self.expected is None):
             raise ValueError("`claim` and `expected` belong together.")
+        if self.each and (self.claim is None or self.claim.interaction is not None):
+            raise ValueError("`each` belongs to a `claim` that is a contrast or a slope.")
         return self
 
 

@@ -20,7 +20,7 @@ from cnnbench.stats.within import complete_replicates, within_test
 from cnnbench.types import Effect, Interval, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cnnbench.stats.models import Term
     from cnnbench.stats.prepare import Scale
     from cnnbench.stats.questions import Question
-    from cnnbench.types import Factor, ResponseInfo, Verdict
+    from cnnbench.types import Factor, Level, ResponseInfo, Verdict
 
 Role = Literal["primary", "further", "family"]
 MOST_INTERACTION_CONTRASTS = 100
@@ -106,8 +106,8 @@ def answer(data: CellData, hypothesis: Hypothesis, setting: Setting, key: str, r
     if hypothesis.interaction is not None:
         found = interaction(data, hypothesis.interaction, setting, key, role)
     else:
-        question = _question(data, hypothesis, setting)
-        found = question if isinstance(question, Refusal) else _estimated(data, question, setting, key, role)
+        question = question_of(data, hypothesis, setting)
+        found = question if isinstance(question, Refusal) else estimated(data, question, setting, key, role)
     if isinstance(found, Refusal):
         return replace(found, what=label)
     return replace(
@@ -127,9 +127,10 @@ def _compared(hypothesis: Hypothesis, setting: Setting) -> tuple[str, str, str] 
     return hypothesis.over, level_text(by_weight[1.0]), level_text(by_weight[-1.0])
 
 
-def _question(
-    data: CellData, hypothesis: Hypothesis, setting: Setting, within: dict[str, str | int | float | bool] | None = None
+def question_of(
+    data: CellData, hypothesis: Hypothesis, setting: Setting, within: Mapping[str, Level] | None = None
 ) -> Question | Refusal:
+    """Return the weights of a contrast or slope, with other factors held at the levels in ``within``."""
     if hypothesis.slope is not None:
         return slope(data, hypothesis.slope, within)
     declared = next(factor for factor in setting.declared if factor.name == hypothesis.over)
@@ -141,7 +142,8 @@ def _question(
         )
 
 
-def _estimated(data: CellData, question: Question, setting: Setting, key: str, role: Role) -> Draft | Refusal:
+def estimated(data: CellData, question: Question, setting: Setting, key: str, role: Role) -> Draft | Refusal:
+    """Return the estimate of a question as a draft."""
     found = estimate(data, question.weights_M, question.label, question.product_M)
     return found if isinstance(found, Refusal) else draft(question, found, setting, key, role)
 
@@ -272,7 +274,7 @@ def simple_families(data: CellData, hypothesis: Hypothesis, setting: Setting) ->
             continue
         family = []
         for level in factor.levels:
-            question = _question(data, hypothesis, setting, {factor.name: level})
+            question = question_of(data, hypothesis, setting, {factor.name: level})
             at, compared = f"{factor.name} {level_text(level)}", _compared(hypothesis, setting)
             made = _member(data, question, setting, f"simple:{factor.name}:{level_text(level)}", compared=compared)
             family.append(made if isinstance(made, Refusal) else replace(made, hypothesis=hypothesis, at=at))
@@ -289,7 +291,7 @@ def _member(
 ) -> Draft | Refusal:
     if isinstance(question, Refusal):
         return question
-    found = _estimated(data, question, setting, key, "family")
+    found = estimated(data, question, setting, key, "family")
     return found if isinstance(found, Refusal) else replace(found, compared=compared)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, Literal
 
 from cnnbench.stats.cells import level_text
-from cnnbench.stats.effects import answer, verdict
+from cnnbench.stats.effects import adjusted, answer, estimated, question_of, verdict
 from cnnbench.stats.estimate import two_sided_p
 from cnnbench.stats.marginals import mean_estimate
 from cnnbench.stats.questions import cell_average, level_index
@@ -90,6 +91,9 @@ def check_claim(reference: Reference, key: str, data: CellData | None, setting: 
     sentence = effect_sentence(found, setting, data)
     effect = replace(found.effect, verdict=verdict(found, setting.alpha), sentence=sentence)
     decided = judge(found, expected, setting.alpha)
+    if reference.each:
+        decided, tally = _everywhere(reference, key, data, setting)
+        sentence = f"{sentence} {tally}"
     closing = {
         "confirmed": "This study confirms the claim.",
         "refuted": "This study refutes the claim.",
@@ -98,16 +102,51 @@ def check_claim(reference: Reference, key: str, data: CellData | None, setting: 
     return replace(blank, effect=effect, verdict=decided, sentence=f"{sentence} {closing}")
 
 
+def _everywhere(reference: Reference, key: str, data: CellData, setting: Setting) -> tuple[ClaimVerdict, str]:
+    """Test a claim of consistency: the hypothesis within each combination of levels, as one Holm family.
+
+    Every one has to be confirmed for the claim to be; a single one that is refuted refutes it.
+    """
+    assert reference.claim is not None  # noqa: S101 - the study file admits `each` with a claim only
+    named = [factor for factor in data.factors if factor.name in reference.each]
+    places = [dict(zip([f.name for f in named], at, strict=True)) for at in product(*(f.levels for f in named))]
+    drafts: list[Draft] = []
+    untested: list[str] = []
+    for within in places:
+        at = ", ".join(f"{name} {level_text(level)}" for name, level in within.items())
+        question = question_of(data, reference.claim, setting, within)
+        made = (
+            question if isinstance(question, Refusal) else estimated(data, question, setting, f"{key}:{at}", "family")
+        )
+        if isinstance(made, Refusal):
+            untested.append(at)
+        else:
+            drafts.append(replace(made, at=at))
+    where: dict[ClaimVerdict, list[str]] = {"confirmed": [], "refuted": [], "undetermined": untested}
+    for one in adjusted(drafts, "the claim at each level"):
+        where[judge(one, reference.expected or "none", setting.alpha)].append(one.at)
+    factors = " and ".join(factor.name for factor in named)
+    counted = [f"{len(where['confirmed'])} of {len(places)} confirm it"]
+    counted += [f"{len(at)} refute it ({'; '.join(at)})" for at in [where["refuted"]] if at]
+    counted += [f"{len(at)} decide nothing ({'; '.join(at)})" for at in [where["undetermined"]] if at]
+    tally = f"Asked of each {'combination' if len(named) > 1 else 'level'} of {factors} (Holm): {', '.join(counted)}."
+    if where["refuted"]:
+        return "refuted", tally
+    return ("undetermined" if where["undetermined"] else "confirmed"), tally
+
+
 def judge(found: Draft, expected: Literal["positive", "negative", "none"], alpha: float) -> ClaimVerdict:
     """Return the verdict on a claim.
 
     A claimed direction is confirmed by a significant effect in it, and refuted by one in the other direction or by
     equivalence. A claimed absence is confirmed by equivalence alone, never by a large p. An interaction has no
-    direction: any claimed one means that it is there.
+    direction: any claimed one means that it is there. Where a family was adjusted, its p values decide.
     """
     effect = found.effect
-    significant = effect.p is not None and effect.p < alpha
-    equivalent = effect.equivalence_p is not None and effect.equivalence_p < alpha
+    p = effect.p if effect.p_adjusted is None else effect.p_adjusted
+    equivalence = effect.equivalence_p if found.adjusted_equivalence_p is None else found.adjusted_equivalence_p
+    significant = p is not None and p < alpha
+    equivalent = equivalence is not None and equivalence < alpha
     if expected == "none":
         return "confirmed" if equivalent else "refuted" if significant else "undetermined"
     if significant:

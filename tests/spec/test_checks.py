@@ -279,6 +279,17 @@ def test_a_claim_of_a_reference_is_checked_like_a_hypothesis(complaints: Complai
     ]
 
 
+def test_a_claim_of_consistency_names_other_factors_of_the_study(complaints: Complaints):
+    reference = (
+        '[[reference]]\nsource = "x"\nresponse = "loss"\nclaim = { contrast = "small - none", over = "regime" }\n'
+        'expected = "positive"\neach = ["dept", "regime"]\n'
+    )
+    assert complaints(add=reference) == [
+        "26:1 reference.0.each: there is no factor `dept`; did you mean `depth`?",
+        "26:1 reference.0.each: the claim is about `regime` itself, so it cannot hold at each of its levels.",
+    ]
+
+
 def test_wholes_are_set_before_their_parts():
     paths = ["phases.one.size_px", "model.depth", "phases.*.size_px", "model", "optimizer.lr", "phases"]
     assert [path for path, _ in in_order((path, 0) for path in paths)] == [

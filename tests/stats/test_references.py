@@ -133,3 +133,51 @@ def test_an_interaction_claim_has_no_direction(study: MakeStudy, simulate: Simul
     )
     frame = simulate(FACTORS, lambda cell: 0.7 + 0.02 * (cell == {"depth": 8, "regime": "none"}), sd=0.001)
     assert analyse(study(frame, FACTORS, references=(reference,))).claims[0].verdict == "confirmed"
+
+
+def consistent(expected: str = "positive") -> Reference:
+    hypothesis = Hypothesis(contrast="gradual - none", over="regime")
+    return Reference(source="W", response="accuracy", claim=hypothesis, expected=expected, each=("depth",))
+
+
+def test_a_claim_of_consistency_is_confirmed_only_if_every_level_confirms_it(study: MakeStudy, simulate: Simulate):
+    everywhere = simulate(FACTORS, gain, sd=0.002)
+    at_one = simulate(FACTORS, lambda cell: 0.7 + 0.02 * (cell["regime"] == "gradual") * (cell["depth"] == 8), sd=0.002)
+
+    held = analyse(study(everywhere, FACTORS, references=(consistent(),))).claims[0]
+    half = analyse(study(at_one, FACTORS, references=(consistent(),))).claims[0]
+    on_average = analyse(study(at_one, FACTORS, references=(claim("positive"),))).claims[0]
+
+    assert held.verdict == "confirmed"
+    assert "Asked of each level of depth (Holm): 2 of 2 confirm it." in held.sentence
+    assert on_average.verdict == "confirmed"
+    assert half.verdict == "undetermined"
+    assert "1 of 2 confirm it, 1 decide nothing (depth 16)." in half.sentence
+
+
+def test_a_single_level_in_the_other_direction_refutes_a_claim_of_consistency(study: MakeStudy, simulate: Simulate):
+    def mixed(cell: dict[str, object]) -> float:
+        return 0.7 + (0.04 if cell["depth"] == 8 else -0.02) * (cell["regime"] == "gradual")
+
+    found = analyse(study(simulate(FACTORS, mixed, sd=0.002), FACTORS, references=(consistent(),))).claims[0]
+
+    assert found.verdict == "refuted"
+    assert "1 refute it (depth 16)" in found.sentence
+
+
+def test_the_levels_of_a_claim_of_consistency_are_one_holm_family(study: MakeStudy, simulate: Simulate):
+    frame = simulate(FACTORS, lambda cell: 0.7 + 0.004 * (cell["regime"] == "gradual"), sd=0.003)
+    levels = [frame[frame["depth"] == depth] for depth in (8, 16)]
+    from scipy import stats
+
+    p = sorted(
+        stats.ttest_rel(
+            *(one[one["regime"] == r].sort_values("replicate")["accuracy"] for r in ("gradual", "none"))
+        ).pvalue
+        for one in levels
+    )
+    confirmed = 0 if 2 * p[0] >= 0.05 else 1 if p[1] >= 0.05 else 2
+
+    sentence = analyse(study(frame, FACTORS, references=(consistent(),))).claims[0].sentence
+
+    assert f"{confirmed} of 2 confirm it" in sentence
