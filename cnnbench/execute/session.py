@@ -161,8 +161,13 @@ def _changes(folder: RunFolder, spec: StudySpec) -> tuple[str, ...]:
     if before is None:
         return ()
     old, new = _flat(before["spec"]), _flat(spec.model_dump(mode="json"))
-    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    changed = [key for key in {**old, **new} if _given(old.get(key)) != _given(new.get(key))]
     return tuple(f"{key}: {_shown(old.get(key))} -> {_shown(new.get(key))}" for key in changed)
+
+
+def _given(value: Any) -> Any:
+    """Return a value, or None for one that says nothing: a newer version's empty default is no change."""
+    return None if value in ((), [], {}, "") else value
 
 
 def _shown(value: Any) -> str:

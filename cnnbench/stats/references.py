@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from cnnbench.stats.cells import CellData
     from cnnbench.stats.effects import Draft, Setting
 
+MOST_NAMED_PLACES = 4
+
 ClaimVerdict = Literal["confirmed", "refuted", "undetermined"]
 
 
@@ -127,12 +129,16 @@ def _everywhere(reference: Reference, key: str, data: CellData, setting: Setting
         where[judge(one, reference.expected or "none", setting.alpha)].append(one.at)
     factors = " and ".join(factor.name for factor in named)
     counted = [f"{len(where['confirmed'])} of {len(places)} confirm it"]
-    counted += [f"{len(at)} refute it ({'; '.join(at)})" for at in [where["refuted"]] if at]
-    counted += [f"{len(at)} decide nothing ({'; '.join(at)})" for at in [where["undetermined"]] if at]
+    counted += [f"{len(at)} refute it{_named(at)}" for at in [where["refuted"]] if at]
+    counted += [f"{len(at)} decide nothing{_named(at)}" for at in [where["undetermined"]] if at]
     tally = f"Asked of each {'combination' if len(named) > 1 else 'level'} of {factors} (Holm): {', '.join(counted)}."
     if where["refuted"]:
         return "refuted", tally
     return ("undetermined" if where["undetermined"] else "confirmed"), tally
+
+
+def _named(places: list[str]) -> str:
+    return f" ({'; '.join(places)})" if len(places) <= MOST_NAMED_PLACES else ""
 
 
 def judge(found: Draft, expected: Literal["positive", "negative", "none"], alpha: float) -> ClaimVerdict:

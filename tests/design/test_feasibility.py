@@ -87,7 +87,8 @@ def test_the_layer_that_a_small_image_vanishes_in_is_named_with_its_shape():
     found = reason(VANISHING, size_px=6)
     assert found is not None
     assert found.startswith("at 6 px the layer 1.0 (Conv2d) cannot take its input of 4 x 2 x 2: ")
-    assert found.endswith("Kernel size can't be greater than actual input size.")
+    # The reason is torch's own, and its versions word it differently.
+    assert found.endswith(("Kernel size can't be greater than actual input size.", "Output size is too small."))
     found = reason(VANISHING, size_px=8)
     assert found is not None
     assert found.startswith("at 8 px the layer 1.1 (MaxPool2d) cannot take its input of 8 x 1 x 1: ")
