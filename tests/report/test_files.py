@@ -49,11 +49,9 @@ def test_every_figure_is_an_svg_and_a_pdf(written: Path):
 
 
 def test_the_csv_is_the_trials_table(written: Path, full: StudyView):
-    read = pd.read_csv(
-        written / "trials.csv", dtype={"regime": str}, keep_default_na=False, float_precision="round_trip"
-    )
+    read = pd.read_csv(written / "trials.csv", dtype=str, keep_default_na=False)
     assert list(read.columns) == list(full.trials.columns)
-    assert read["total-accuracy"].tolist() == full.trials["total-accuracy"].tolist()
+    assert [float(text) for text in read["total-accuracy"]] == full.trials["total-accuracy"].tolist()
     assert read["id"].tolist() == full.trials["id"].tolist()
 
 

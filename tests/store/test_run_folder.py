@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,31 +39,41 @@ def test_saving_an_outcome_drops_its_checkpoint(folder: RunFolder, result: Trial
 
 
 def test_what_a_killed_process_left_half_written_is_cleared(folder: RunFolder):
+    for name in ("trials/.new-abc.h5", "failures/.new-abc", ".new-abc", "checkpoints/abc.tmp"):
+        (folder.path / name).write_bytes(b"half")
+    folder.checkpoint_file("abc").write_bytes(b"whole")
+
+    folder.clear_leftovers()
+
+    assert [path.name for path in folder.path.rglob("*") if path.is_file()] == ["abc.pt"]
+
+
+def test_making_the_folder_again_takes_nothing_away_from_a_process_that_writes_there(folder: RunFolder):
     (folder.path / "trials" / ".new-abc.h5").write_bytes(b"half")
 
     folder.create()
 
-    assert list((folder.path / "trials").iterdir()) == []
+    assert (folder.path / "trials" / ".new-abc.h5").exists()
 
 
-def _hold(path: Path, ready: multiprocessing.Event, done: multiprocessing.Event) -> None:
-    with RunFolder(path).locked():
-        ready.set()
-        done.wait(30)
+HOLD = """
+import sys
+from pathlib import Path
+from cnnbench.store import RunFolder
+with RunFolder(Path(sys.argv[1])).locked():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_a_second_process_is_told_that_the_folder_is_in_use(folder: RunFolder):
-    context = multiprocessing.get_context("spawn")
-    ready, done = context.Event(), context.Event()
-    holder = context.Process(target=_hold, args=(folder.path, ready, done))
-    holder.start()
-    try:
-        assert ready.wait(30)
+    command = [sys.executable, "-c", HOLD, str(folder.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
         with pytest.raises(RunLockedError, match="another process"), folder.locked():
             pass
-    finally:
-        done.set()
-        holder.join()
+        holder.communicate()
+    assert holder.returncode == 0
     with folder.locked():
         assert (folder.path / ".lock").exists()
 
@@ -91,6 +102,32 @@ def test_a_broken_document_is_a_sentence(folder: RunFolder):
 
     with pytest.raises(StoreError, match="restore or delete it"):
         folder.read_json("plan.json")
+
+
+def test_a_broken_failure_is_a_sentence(folder: RunFolder):
+    (folder.path / "failures" / "abc.json").write_text("{", "utf-8")
+
+    with pytest.raises(StoreError, match="abc.json cannot be read"):
+        folder.failures()
+
+
+def test_a_failure_may_name_a_file_whose_name_is_no_text(folder: RunFolder, result: TrialResult):
+    failure = TrialFailure(result.trial, "DataError", "the image `gr\udcfcn.png` is broken.", "", None)
+
+    folder.save(failure)
+
+    assert folder.failures() == [failure]
+
+
+def test_emptying_a_folder_keeps_its_documents(folder: RunFolder, result: TrialResult):
+    folder.save(result)
+    folder.write_json("plan.json", {})
+    folder.write_json("analysis.json", {})
+
+    folder.empty()
+
+    assert folder.finished() == set()
+    assert [path.name for path in folder.path.rglob("*") if path.is_file()] == ["plan.json"]
 
 
 def test_forgetting_a_trial_removes_every_trace(folder: RunFolder, result: TrialResult):
