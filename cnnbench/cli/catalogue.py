@@ -16,7 +16,7 @@ def list_plugins() -> None:
         if entry.kind != kind:
             kind = entry.kind
             sys.stdout.write(f"{kind}s\n")
-        summary = (entry.component.__doc__ or "").strip().splitlines()[0]
+        summary = (entry.component.__doc__ or "").strip().partition("\n")[0]
         sys.stdout.write(f"  {entry.component.key:<22} {summary} [{entry.plugin}, {entry.distribution}]\n")
     for broken in registry.broken:
         sys.stdout.write(f"\nbroken: {broken.plugin} ({broken.distribution}): {broken.error}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import signal
 import sys
@@ -54,11 +55,13 @@ def run_study(invocation: Invocation, options: RunOptions) -> int:
     console = _console(quiet=invocation.quiet)
     registry = Registry.discover()
     study = invocation.load(registry)
+    begun = False
     try:
         session = open_session(study, registry, options, _prepare_progress(console))
         console.print(plan_text(session, options, registry))
-        display = LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
-        with display:
+        kind = LiveDisplay if console.is_terminal else PlainDisplay
+        begun = True
+        with kind(console, failed=session.num_failed) as display:
             summary = run_session(session, registry, options, registry.observers(display), display.tick)
         if summary.interrupted:
             _print_interrupted(session, summary)
@@ -68,7 +71,7 @@ def run_study(invocation: Invocation, options: RunOptions) -> int:
             return EXIT_ALL_FAILED
         rewrite_report(session.folder.path, None, quiet=invocation.quiet)
     except KeyboardInterrupt:  # before the first trial, or while the report is written
-        sys.stderr.write(f"Stopped; no result is lost. To continue:\n  {_command()}\n")
+        sys.stderr.write(f"Stopped; no result is lost. To continue:\n  {_command(begun=begun)}\n")
         return EXIT_INTERRUPTED
     return 0
 
@@ -96,16 +99,17 @@ def _prepare_progress(console: Console) -> Callable[[str, int, int], None]:
     return progress
 
 
-def _command() -> str:
-    """Return the command line that goes on with what this one began."""
-    return shlex.join(["cnnbench", *(word for word in sys.argv[1:] if word not in {"--fresh", "--retry-failed"})])
+def _command(*, begun: bool) -> str:
+    """Return the command line that goes on with what this one began; options that act at the beginning act once."""
+    once = {"--fresh", "--retry-failed"} if begun else set()
+    return shlex.join(["cnnbench", *(word for word in sys.argv[1:] if word not in once)])
 
 
 def _print_interrupted(session: Session, summary: RunSummary) -> None:
     folder = session.folder.path
     sys.stderr.write(
         f"Stopped. {summary.num_finished} of {len(session.plan.trials)} trials are saved in {folder}; what was running "
-        f"goes on from its last checkpoint. To continue:\n  {_command()}\n"
+        f"goes on from its last checkpoint. To continue:\n  {_command(begun=True)}\n"
     )
     if summary.num_finished:
         sys.stderr.write(f"To see what is there so far:\n  cnnbench report {shlex.quote(str(folder))}\n")
@@ -115,9 +119,15 @@ def _print_all_failed(session: Session) -> None:
     planned = {trial.id for trial in session.plan.trials}
     failure = next(failure for failure in session.folder.failures() if failure.trial.id in planned)
     sys.stderr.write(
-        f"error: all trials failed; the first: {failure.error_class}: {failure.message} Details are in "
+        f"error: all trials failed; the first: {failure.error_class}: {_sentence(failure.message)} Details are in "
         f"{session.folder.path / 'failures'}; mend the cause and run again with --retry-failed.\n"
     )
+
+
+def _sentence(message: str) -> str:
+    """Return the first line of a message, which may be anybody's, with a full stop."""
+    line = message.partition("\n")[0]
+    return line if line.endswith((".", "!", "?")) else f"{line}."
 
 
 def show_plan(invocation: Invocation, runs_dir: Path) -> None:
@@ -141,8 +151,13 @@ def rewrite_report(run: Path, output: Path | None, *, quiet: bool) -> None:
         console.print(part)
     if quiet:
         return
-    console.print(Text(f"\nReport   {page}\nResults  {run / 'trials'} (one HDF5 file for each trial)"))
-    console.print(Text(f'Next     open the report; load the trials with cnnbench.open_study("{run}").trials'))
+    opened = f"cnnbench.open_study({json.dumps(str(run), ensure_ascii=False)})"
+    console.print(
+        Text(f"\nReport   {page}\nResults  {run / 'trials'} (one HDF5 file for each trial)\n"),
+        Text(f"Next     open the report; load the trials with {opened}.trials"),
+        sep="",
+        soft_wrap=True,  # paths are there to be copied
+    )
 
 
 def _sections(registry: Registry, view: StudyView) -> list[Section]:

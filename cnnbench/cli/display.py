@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cnnbench.cli.plan_text import duration
+from cnnbench.cli.plan_text import count, duration
 from cnnbench.plugin import hookimpl
 from cnnbench.types import TrialFailure
 
@@ -45,6 +45,7 @@ class _Display:
     total: int = 0
     done: int = 0
     failed: int = 0
+    """Given for trials that failed before and are not run again."""
     left_flops: float = 0.0
     spent_flops: float = 0.0
     started_at: float = 0.0
@@ -67,7 +68,7 @@ class _Display:
         """Take the size of the study down."""
         self.total, self.done, self.estimate_s = len(plan.trials), num_finished, estimate_s
         per_trial = sum(trial.flops for trial in plan.trials) / max(1, self.total)
-        self.left_flops = per_trial * (self.total - num_finished)
+        self.left_flops = per_trial * (self.total - num_finished - self.failed)
         self.started_at = time.monotonic()
 
     @hookimpl
@@ -109,7 +110,7 @@ class PlainDisplay(_Display):
         """Print a line."""
         super().cnnbench_trial_finished(trial, outcome)
         what = f"[{self.done + self.failed}/{self.total}] {describe_trial(trial)}: {describe_outcome(outcome)}"
-        left = self.time_left() if self.left_flops else ""
+        left = self.time_left() if self.done + self.failed < self.total else ""
         self.console.print(Text(f"{what}{f' ({left})' if left else ''}"), soft_wrap=True)
 
 
@@ -127,7 +128,7 @@ class LiveDisplay(_Display):
     ) -> None:
         self._live.stop()
         if self.failed:
-            self.console.print(Text(f"{self.failed} trials failed.", style="yellow"))
+            self.console.print(Text(f"{count(self.failed, 'trial')} failed.", style="yellow"))
 
     def tick(self) -> None:
         """Draw."""
@@ -167,7 +168,8 @@ def describe_trial(trial: Trial) -> str:
 def describe_outcome(outcome: TrialOutcome) -> str:
     """Return a trial's outcome in words."""
     if isinstance(outcome, TrialFailure):
-        return f"FAILED ({outcome.error_class}: {outcome.message})"
+        line = outcome.message.partition("\n")[0]
+        return f"FAILED ({outcome.error_class}: {line})"
     return f"{_values(outcome.epochs[-1])}, {outcome.cost.total_s:.1f} s"
 
 

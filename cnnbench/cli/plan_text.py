@@ -38,7 +38,8 @@ def plan_text(session: Session, options: RunOptions, registry: Registry) -> Rend
         Text(f"{plan.study}: {spec.question}", style="bold"),
         table,
         Text(
-            f"{_count(cells, 'cell')} x {_count(plan.replicates, 'replicate')} ({paired}) = {len(plan.trials)} trials"
+            f"{count(cells, 'cell')} x {count(plan.replicates, 'replicate')} ({paired}) = "
+            f"{count(len(plan.trials), 'trial')}"
         ),
     ]
     lines += _limited([f"left out ({one.kind}): {_cell(one.cell)}: {one.reason}" for one in plan.exclusions])
@@ -61,11 +62,12 @@ def _what_is_to_do(session: Session, options: RunOptions) -> str:
     num_workers = 1 if options.workers == 0 else len(worker_devices(session, options))
     how = ", one at a time because a response depends on time" if session.exclusive else ""
     return (
-        f"{len(session.pending)} to run{about} on {_count(num_workers, 'worker')}{how}{f'; {known}' if known else ''}."
+        f"{len(session.pending)} to run{about} on {count(num_workers, 'worker')}{how}{f'; {known}' if known else ''}."
     )
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where that is due."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

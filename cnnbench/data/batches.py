@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _STATISTICS_EXAMPLES = 4096
 """Most training images that the channel statistics are taken from."""
+_STATISTICS_CHUNK = 64
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -44,8 +45,7 @@ class Normalization:
             mean = torch.tensor(_IMAGENET_MEAN if channels == 3 else (sum(_IMAGENET_MEAN) / 3,))
             std = torch.tensor(_IMAGENET_STD if channels == 3 else (sum(_IMAGENET_STD) / 3,))
             return cls(mean, std)
-        pixels = images_NCHW[np.sort(train[:_STATISTICS_EXAMPLES])].astype(np.float64) / 255
-        mean_C, std_C = pixels.mean(axis=(0, 2, 3)), pixels.std(axis=(0, 2, 3))
+        mean_C, std_C = _channel_statistics(images_NCHW, np.sort(train[:_STATISTICS_EXAMPLES]))
         # A channel without any spread would be divided by zero; its images all look alike and stay at zero.
         std_C[std_C == 0] = 1.0
         return cls(torch.from_numpy(mean_C).float(), torch.from_numpy(std_C).float())
@@ -93,7 +93,7 @@ class TrainingData:
         index_N = torch.from_numpy(order)
         for start in range(0, len(order), batch_size):
             index_B = index_N[start : start + batch_size]
-            if len(index_B) < 2 and len(order) > 1:
+            if len(index_B) == 1 < batch_size and len(order) > 1:
                 return
             yield self.batch(index_B, augmentations, generator)
 
@@ -120,6 +120,27 @@ class TrainingData:
             images_BCHW = augmentation.apply(images_BCHW, generator)
         images_BCHW = (images_BCHW - self._mean_C) / self._std_C
         return images_BCHW.contiguous(memory_format=torch.channels_last), self.label_N[index_B.to(self.device)]
+
+
+def _channel_statistics(
+    images_NCHW: NDArray[np.uint8], indices: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation of each channel, pixels taken as 0 to 1.
+
+    Summed in integers, some images at a time: nothing is rounded, so that a channel without spread has exactly none,
+    and large images do not have to be in memory together.
+    """
+    sum_C = np.zeros(images_NCHW.shape[1], np.int64)
+    square_sum_C = np.zeros_like(sum_C)
+    for start in range(0, len(indices), _STATISTICS_CHUNK):
+        pixels_NCHW = images_NCHW[indices[start : start + _STATISTICS_CHUNK]].astype(np.int64)
+        sum_C += pixels_NCHW.sum(axis=(0, 2, 3))
+        square_sum_C += np.square(pixels_NCHW).sum(axis=(0, 2, 3))
+    num = len(indices) * images_NCHW.shape[2] * images_NCHW.shape[3]
+    variances = [
+        (num * int(squares) - int(total) ** 2) / num**2 for total, squares in zip(sum_C, square_sum_C, strict=True)
+    ]
+    return sum_C / num / 255, np.sqrt(variances) / 255
 
 
 def stream_seed(seed: int, epoch: int) -> int:

@@ -223,6 +223,9 @@ def _renamed(path: Path) -> Iterator[Path]:
 def _new_array(path: Path, shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
     with _renamed(path) as temporary:
         array_NCHW = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+        if hasattr(os, "posix_fallocate"):  # a mapped file on a full disk would end the process by a signal
+            with temporary.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
         yield array_NCHW
         array_NCHW.flush()
 

@@ -37,20 +37,18 @@ def split_examples(
     """
     generator = np.random.default_rng(seed)
     if split.use == "predefined":
-        parts = _predefined(split, predefined_N, generator)
-    elif split.stratify:
-        parts = _stratified(label_N, split, generator)
+        parts = _predefined(label_N, split, predefined_N, generator)
     else:
-        order = generator.permutation(len(label_N))
-        parts = _cut(order, _count(len(label_N), split.validation), _count(len(label_N), split.test))
+        parts = _drawn(label_N, np.arange(len(label_N)), split, generator)
     num_classes = int(label_N.max()) + 1
     for name in ("train", "validation", "test"):
         part = getattr(parts, name)
-        if name == "test" and part.size == 0:
+        if name == "test" and part.size == 0 and (split.use == "predefined" or split.test == 0):
             continue
         missing = np.flatnonzero(np.bincount(label_N[part], minlength=num_classes) == 0)
         if missing.size:
-            raise DataError(f"the {name} part has no example of class {missing[0]}; change the split's shares.")
+            remedy = "change the split's shares" if split.use == "random" else 'use `split = { use = "random" }`'
+            raise DataError(f"the {name} part has no example of class {missing[0]}; {remedy}.")
     return parts
 
 
@@ -85,16 +83,28 @@ def _count(num: int, share: float) -> int:
     return int(np.floor(num * share + 0.5))
 
 
-def _cut(order: NDArray[np.int64], num_validation: int, num_test: int) -> SplitIndices:
-    held_out = num_validation + num_test
+def _drawn(
+    label_N: NDArray[np.int64], members: NDArray[np.int64], split: Split, generator: np.random.Generator
+) -> SplitIndices:
+    """Divide ``members`` at random, class by class or all of them at once."""
+    if split.stratify:
+        return _stratified(label_N, members, split, generator)
+    return _cut(generator.permutation(members), split)
+
+
+def _cut(order: NDArray[np.int64], split: Split) -> SplitIndices:
+    num_validation = _count(len(order), split.validation)
+    held_out = num_validation + _count(len(order), split.test)
     return SplitIndices(order[held_out:], np.sort(order[:num_validation]), np.sort(order[num_validation:held_out]))
 
 
-def _stratified(label_N: NDArray[np.int64], split: Split, generator: np.random.Generator) -> SplitIndices:
+def _stratified(
+    label_N: NDArray[np.int64], members: NDArray[np.int64], split: Split, generator: np.random.Generator
+) -> SplitIndices:
     cuts = []
-    for label in np.unique(label_N):
-        members = generator.permutation(np.flatnonzero(label_N == label))
-        cuts.append(_cut(members, _count(len(members), split.validation), _count(len(members), split.test)))
+    for label in np.unique(label_N[members]):
+        of_class = members[label_N[members] == label]
+        cuts.append(_cut(generator.permutation(of_class), split))
     train = np.concatenate([cut.train for cut in cuts])
     return SplitIndices(
         generator.permutation(train),
@@ -103,12 +113,14 @@ def _stratified(label_N: NDArray[np.int64], split: Split, generator: np.random.G
     )
 
 
-def _predefined(split: Split, predefined_N: NDArray[np.str_] | None, generator: np.random.Generator) -> SplitIndices:
+def _predefined(
+    label_N: NDArray[np.int64], split: Split, predefined_N: NDArray[np.str_] | None, generator: np.random.Generator
+) -> SplitIndices:
     if predefined_N is None:
         raise DataError('the split is "predefined", but the dataset brings none; use `split = { use = "random" }`.')
-    train = generator.permutation(np.flatnonzero(predefined_N == "train"))
-    validation = np.flatnonzero(predefined_N == "validation")
-    if validation.size == 0:  # then a share of the training part serves, so that the test part stays untouched
-        num_validation = _count(len(train), split.validation)
-        train, validation = train[num_validation:], np.sort(train[:num_validation])
-    return SplitIndices(train, validation, np.flatnonzero(predefined_N == "test"))
+    train, validation, test = (np.flatnonzero(predefined_N == name) for name in ("train", "validation", "test"))
+    if validation.size:
+        return SplitIndices(generator.permutation(train), validation, test)
+    # Then a share of the training part serves, so that the test part stays untouched.
+    drawn = _drawn(label_N, train, split.model_copy(update={"test": 0.0}), generator)
+    return SplitIndices(drawn.train, drawn.validation, test)

@@ -6,6 +6,7 @@ Where CUDA is used they are spawned, because a CUDA context does not survive a f
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing
 import signal
@@ -36,6 +37,7 @@ class _Worker:
     most_beside: int = 1
     """The most trials on the same device at once while the present one has been running."""
     epochs: int = 0
+    """Epochs that the present trial has done, those before it was resumed included."""
 
 
 @dataclass
@@ -69,8 +71,10 @@ class Pool:
         if not is_cuda:
             import torch  # noqa: F401, PLC0415 - imported before the fork, so that every worker has it
         ours, theirs = context.Pipe()
+        registry = None if is_cuda else self.registry
+        inherited = () if is_cuda else (ours, *(worker.pipe for worker in self.workers))
         process = context.Process(  # type: ignore[attr-defined]  # the stubs lack it on the base context
-            target=worker_main, args=(theirs, None if is_cuda else self.registry, self.setup, device), daemon=True
+            target=worker_main, args=(theirs, inherited, registry, self.setup, device), daemon=True
         )
         process.start()
         theirs.close()
@@ -81,7 +85,8 @@ class Pool:
     def _give(self, worker: _Worker, queue: deque[Trial]) -> None:
         worker.trial = queue.popleft() if queue else None
         worker.most_beside, worker.epochs = 1, 0
-        worker.pipe.send(worker.trial)
+        with contextlib.suppress(OSError):  # a worker that has died meanwhile is found when it is waited for
+            worker.pipe.send(worker.trial)
         for device in {other.device for other in self.workers}:
             busy = [other for other in self.workers if other.device == device and other.trial is not None]
             for other in busy:
@@ -98,6 +103,7 @@ class Pool:
                 continue
             assert worker.trial is not None  # noqa: S101 - only busy workers are waited for
             if kind == "started":
+                worker.epochs = content
                 self.observers.trial_started(worker.trial, worker.device, content)
             elif kind == "epoch":
                 worker.epochs += 1
@@ -114,6 +120,7 @@ class Pool:
     def _replace(self, worker: _Worker, queue: deque[Trial]) -> TrialFailure:
         """Put a new worker in the place of one that died."""
         worker.process.join()
+        worker.pipe.close()
         self.workers.remove(worker)
         trial, code = worker.trial, worker.process.exitcode or 0
         assert trial is not None  # noqa: S101 - only busy workers are waited for

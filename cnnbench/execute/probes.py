@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import multiprocessing
+import signal
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -57,7 +58,10 @@ class CachedProber:
         if self._pool is None:
             import torch  # noqa: F401, PLC0415 - imported before the fork; the workers need it anyway
 
-            self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork"))
+            # Ctrl-C goes to the whole group, but it is the parent that answers.
+            self._pool = ProcessPoolExecutor(
+                1, multiprocessing.get_context("fork"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
+            )
         return self._pool.submit(probe, request).result()
 
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnbench.data import PreparedDataset, check_split, default_cache_dir, prepare
+from cnnbench.data import PreparedDataset, check_split, default_cache_dir, prepare, split_examples
 from cnnbench.design import dataset_needs, make_plan, responses_of
-from cnnbench.errors import CnnbenchError, DataError, StoreError
+from cnnbench.errors import CnnbenchError, DataError, Problem, SpecError, StoreError
 from cnnbench.execute.probes import CachedProber
 from cnnbench.spec import Split, analysis_hash
 from cnnbench.store import RunFolder
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cnnbench.plugin import Dataset
     from cnnbench.registry import Registry
     from cnnbench.spec import StudyFile, StudySpec
-    from cnnbench.types import DatasetInfo, Plan, ResponseInfo, Trial
+    from cnnbench.types import DatasetInfo, Plan, Response, ResponseInfo, Trial
 
 PrepareProgress = Callable[[str, int, int], None]
 
@@ -67,7 +68,7 @@ def run_name(study: StudyFile) -> str:
 def open_session(
     study: StudyFile, registry: Registry, options: RunOptions, progress: PrepareProgress | None = None
 ) -> Session:
-    """Prepare the data, check every cell, and compare the plan with what the run folder holds; write no results.
+    """Prepare the data, check every cell, and compare the plan with what the run folder holds; nothing there changes.
 
     Raises:
         CnnbenchError: Data, design or folder cannot be used.
@@ -88,27 +89,57 @@ def open_session(
             f"the cache {cache_dir} cannot be written ({error.strerror}); name another folder in CNNBENCH_CACHE."
         ) from error
     responses = responses_of(spec, registry)
-    _check_splits(plan, responses)
+    datasets = {dataset.info.fingerprint: dataset for dataset in prepared.values()}
+    _check_responses(plan, responses, str(study.path))
+    _check_splits(plan, responses, datasets)
     folder = RunFolder(options.runs_dir / run_name(study))
     if options.fresh:
-        _remove_results(folder)
-    finished, failed = folder.finished(), folder.failed()
-    skipped = set() if options.retry_failed else failed
+        _check_that_it_may_be_emptied(folder)
+    finished = set() if options.fresh else folder.finished()
+    skipped = set() if options.fresh or options.retry_failed else folder.failed()
     return Session(
         study=study,
         plan=plan,
         folder=folder,
-        datasets={dataset.info.fingerprint: dataset for dataset in prepared.values()},
+        datasets=datasets,
         responses=responses,
         pending=tuple(trial for trial in plan.trials if trial.id not in finished and trial.id not in skipped),
         num_finished=sum(trial.id in finished for trial in plan.trials),
         num_failed=sum(trial.id in skipped and trial.id not in finished for trial in plan.trials),
-        changes=_changes(folder, spec),
+        changes=() if options.fresh else _changes(folder, spec),
         exclusive=_is_exclusive(spec, responses),
     )
 
 
-def _check_splits(plan: Plan, responses: tuple[ResponseInfo, ...]) -> None:
+def _check_responses(plan: Plan, responses: tuple[ResponseInfo, ...], source: str) -> None:
+    """Check that every cell will have what the responses are read from, whatever its levels change in the recipe."""
+    problems: dict[str, Problem] = {}
+    for trial in (trial for trial in plan.trials if trial.replicate == 0):
+        for info in responses:
+            fault = _response_fault(trial.recipe, info.response)
+            if fault is not None:
+                cell = ", ".join(f"{name} = {level}" for name, level in trial.cell.items())
+                message = f"the response `{info.response.name}` cannot be read: {fault}."
+                problems.setdefault(message, Problem(f"cell {cell}", message))
+    if problems:
+        raise SpecError(source, list(problems.values()))
+
+
+def _response_fault(recipe: Mapping[str, Any], response: Response) -> str | None:
+    phases = {phase["name"]: phase for phase in recipe["phases"]}
+    name = response.phase if response.phase is not None else recipe["phases"][-1]["name"]
+    if response.metric not in (metric["use"] for metric in recipe["metrics"]):
+        return f"`metrics` has no `{response.metric}` there; add it"
+    if name not in phases:
+        return f"there is no phase `{name}` there; keep it, or read the response elsewhere"
+    if response.view == "tta" and "tta" not in phases[name]["evaluate"]:
+        return f'phase `{name}` does not evaluate it there; add "tta" to its `evaluate`'
+    if response.epoch == "best" and recipe["split"]["use"] == "random" and recipe["split"]["test"] == 0:
+        return "there is no test part there, and the best epoch is chosen on the validation part; set `split.test`"
+    return None
+
+
+def _check_splits(plan: Plan, responses: tuple[ResponseInfo, ...], datasets: Mapping[str, PreparedDataset]) -> None:
     checked: set[tuple[str, str]] = set()
     for trial in plan.trials:
         key = (trial.data_fingerprint, json.dumps(trial.recipe["split"]))
@@ -123,19 +154,16 @@ def _check_splits(plan: Plan, responses: tuple[ResponseInfo, ...]) -> None:
                 )
             try:
                 check_split(info, split)
+                if split.use == "predefined":
+                    dataset = datasets[trial.data_fingerprint]
+                    split_examples(dataset.labels_N(), split, trial.seeds["split"], dataset.splits_N())
             except CnnbenchError as error:
                 raise type(error)(f"dataset `{trial.recipe['dataset']['use']}`: {error}") from None
 
 
-def _remove_results(folder: RunFolder) -> None:
-    if not folder.path.exists():
-        return
-    if folder.read_json("plan.json") is None and any(folder.path.iterdir()):
+def _check_that_it_may_be_emptied(folder: RunFolder) -> None:
+    if folder.path.is_dir() and folder.read_json("plan.json") is None and any(folder.path.iterdir()):
         raise StoreError(f"{folder.path} is no run folder of cnnbench; --fresh does not empty it.")
-    with folder.locked():
-        for name in ("trials", "failures", "checkpoints", "report"):
-            shutil.rmtree(folder.path / name, ignore_errors=True)
-        (folder.path / "analysis.json").unlink(missing_ok=True)
 
 
 def _is_exclusive(spec: StudySpec, responses: tuple[ResponseInfo, ...]) -> bool:
@@ -152,7 +180,7 @@ def _flat(value: Any, path: str = "") -> dict[str, Any]:
         return {key: leaf for name, inner in value.items() for key, leaf in _flat(inner, f"{path}.{name}").items()}
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         named = {str(item.get("name", item.get("use", index))): item for index, item in enumerate(value)}
-        return _flat(named, path)
+        return _flat(named if len(named) == len(value) else dict(enumerate(value)), path)
     return {path.lstrip("."): value}
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import statistics
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from cnnbench.execute.session import Session, write_documents
 from cnnbench.types import TrialOutcome, TrialResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from cnnbench.execute.session import RunOptions
     from cnnbench.registry import HookObservers, Registry
@@ -55,27 +57,42 @@ def run_session(
     folder = session.folder
     num_finished, num_failed = session.num_finished, session.num_failed
     interrupted = False
+    if session.pending:  # what cannot run shall not have emptied the folder
+        check_torch()
+        worker_devices(session, options)
     folder.create()
     with folder.locked():
+        _clear(session, options)
         write_documents(session, describe(Path.cwd()))
         observers.study_started(session.plan, num_finished, estimate_s(session, options))
-        rates: list[float] = []
+        rates: dict[str, list[float]] = {}
         try:
-            for outcome in _outcomes(session, registry, options, observers, tick):
-                folder.save(outcome)
-                if isinstance(outcome, TrialResult):
-                    num_finished += 1
-                    rates.append(outcome.trial.flops / outcome.cost.total_s)
-                else:
-                    num_failed += 1
-                observers.trial_finished(outcome.trial, outcome)
+            with contextlib.closing(_outcomes(session, registry, options, observers, tick)) as outcomes:
+                for outcome in outcomes:
+                    folder.save(outcome)
+                    if isinstance(outcome, TrialResult):
+                        num_finished += 1
+                        kind = _kind(outcome.environment["device_type"], outcome.trial.flops)
+                        rates.setdefault(kind, []).append(outcome.trial.flops / outcome.cost.total_s)
+                    else:
+                        num_failed += 1
+                    observers.trial_finished(outcome.trial, outcome)
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            _remember_rate(rates)
+            _remember_rates(rates)
             observers.study_finished(session.plan, num_finished, num_failed)
     num_pending = len(session.plan.trials) - num_finished - num_failed
     return RunSummary(num_finished, num_failed, num_pending, interrupted)
+
+
+def _clear(session: Session, options: RunOptions) -> None:
+    """Remove what this run replaces: everything, or the failures that are tried again, which then count as pending."""
+    session.folder.clear_leftovers()
+    if options.fresh:
+        session.folder.empty()
+    for trial_id in session.folder.failed().intersection(trial.id for trial in session.pending):
+        session.folder.forget(trial_id)
 
 
 def _outcomes(
@@ -84,10 +101,9 @@ def _outcomes(
     options: RunOptions,
     observers: HookObservers,
     tick: Callable[[], None],
-) -> Iterator[TrialOutcome]:
+) -> Generator[TrialOutcome]:
     if not session.pending:
         return
-    check_torch()
     # A plan, or a study that is finished, comes this far without torch.
     from cnnbench.execute.inprocess import run_in_process  # noqa: PLC0415 - see above
     from cnnbench.execute.pool import Pool  # noqa: PLC0415 - see above
@@ -95,11 +111,8 @@ def _outcomes(
 
     devices = worker_devices(session, options)
     setup = WorkerSetup(session.datasets, session.folder.path / "checkpoints", options.checkpoint_every_s)
-    if options.retry_failed:
-        for trial in session.pending:
-            session.folder.checkpoint_file(trial.id).unlink(missing_ok=True)
     if options.workers == 0:
-        yield from run_in_process(session.pending, registry, setup, devices[0], observers)
+        yield from run_in_process(session.pending, registry, setup, devices[0], observers, tick)
     else:
         yield from Pool(registry, setup, devices, observers, tick).run(session.pending)
 
@@ -134,31 +147,49 @@ def available_cores() -> int:
 
 
 def estimate_s(session: Session, options: RunOptions) -> float | None:
-    """Return the expected wall time of the pending trials, seconds, from this machine's earlier trials if any."""
+    """Return the expected wall time of the pending trials, seconds, from this machine's earlier trials if any.
+
+    Raises:
+        SetupError: As `worker_devices` does.
+    """
     if not session.pending:
         return 0.0
-    flops = sum(trial.flops for trial in session.pending)
-    if flops == 0:
+    if not any(trial.flops for trial in session.pending):
         return None
-    workers = 1 if session.exclusive or options.workers == 0 else (options.workers or available_cores())
-    return flops / _known_rate() / min(workers, len(session.pending))
+    devices = worker_devices(session, options)
+    device_type = devices[0].partition(":")[0]
+    known = _known_rates()
+    seconds = sum(trial.flops / _rate(known, device_type, trial.flops) for trial in session.pending)
+    workers = 1 if options.workers == 0 else len(devices)
+    return seconds / min(workers, len(session.pending))
 
 
 def _rate_file() -> Path:
     return default_cache_dir() / "rate.json"
 
 
-def _known_rate() -> float:
+def _kind(device_type: str, flops: float, larger: int = 0) -> str:
+    """Name the trials whose rate is about the same: small ones spend their time on other things than arithmetic."""
+    return f"{device_type} 1e{round(math.log10(max(flops, 1.0))) + larger}"
+
+
+def _rate(known: Mapping[str, float], device_type: str, flops: float) -> float:
+    near = (known.get(_kind(device_type, flops, larger)) for larger in (0, 1, -1))
+    return next((rate for rate in near if rate), _GUESSED_FLOPS_PER_S)
+
+
+def _known_rates() -> dict[str, float]:
     try:
-        return float(json.loads(_rate_file().read_text("utf-8"))["flops_per_s"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return _GUESSED_FLOPS_PER_S
+        return {kind: float(rate) for kind, rate in json.loads(_rate_file().read_text("utf-8"))["flops_per_s"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
-def _remember_rate(rates: Sequence[float]) -> None:
-    if not rates or statistics.median(rates) <= 0:
+def _remember_rates(rates: Mapping[str, Sequence[float]]) -> None:
+    if not rates:
         return
+    known = _known_rates() | {kind: statistics.median(found) for kind, found in rates.items()}
     try:
-        _rate_file().write_text(json.dumps({"flops_per_s": statistics.median(rates)}), "utf-8")
+        _rate_file().write_text(json.dumps({"flops_per_s": known}), "utf-8")
     except OSError:
         return  # the estimate stays a guess; nothing depends on it

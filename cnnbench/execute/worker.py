@@ -15,7 +15,7 @@ from cnnbench.registry import Registry
 from cnnbench.train import TrialRequest, run_trial
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from multiprocessing.connection import Connection
     from pathlib import Path
 
@@ -55,17 +55,28 @@ def request_for(trial: Trial, setup: WorkerSetup, device: str) -> TrialRequest:
     return TrialRequest(trial, device, setup.checkpoints / f"{trial.id}.pt", setup.checkpoint_every_s)
 
 
-def worker_main(pipe: Connection[Any, Any], registry: Registry | None, setup: WorkerSetup, device: str) -> None:
+def worker_main(
+    pipe: Connection[Any, Any],
+    inherited: Sequence[Connection[Any, Any]],
+    registry: Registry | None,
+    setup: WorkerSetup,
+    device: str,
+) -> None:
     """Run trials as they come through the pipe, until None comes or the parent is gone.
 
     Args:
         pipe: Trials come in; ("started", epoch), ("epoch", record) and ("done", outcome) go out.
+        inherited: The parent's ends of pipes, which a fork has copied; while they are open here, nobody sees that the
+            parent has gone.
         registry: The parent's, in a forked worker; None in a spawned one, which discovers the plugins itself.
         setup: What every trial needs.
         device: Where this worker trains.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides what it means
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent's handler is not meant for us
     _die_with_parent()
+    for connection in inherited:
+        connection.close()
     if registry is None:
         tune_process()
         registry = Registry.discover()
@@ -81,6 +92,6 @@ def worker_main(pipe: Connection[Any, Any], registry: Registry | None, setup: Wo
 
 
 def _die_with_parent() -> None:
-    """On Linux a worker is killed when its parent is; elsewhere it ends at its next message to nobody."""
+    """On Linux a worker is killed when its parent dies; elsewhere it ends at its next message to nobody."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -32,8 +32,8 @@ def build_view(run: Path) -> StudyView:
     plan: dict[str, Any] = study.folder.read_json("plan.json")
     spec = StudySpec.model_validate(plan["spec"])
     fixed = study.folder.read_json("analysis.json") or {}
-    planned = set(study.planned)
-    failures = tuple(failure for failure in study.folder.failures() if failure.trial.id in planned)
+    missing = set(study.planned) - {trial.id for trial in study.stored}
+    failures = tuple(failure for failure in study.folder.failures() if failure.trial.id in missing)
     trials = study.trials
     findings = analyse(
         AnalysisInput(
@@ -48,7 +48,7 @@ def build_view(run: Path) -> StudyView:
             replicates=study.replicates,
             exclusions=study.exclusions,
             failures=failures,
-            pending=len(study.planned) - len(study.stored) - len(failures),
+            pending=len(missing) - len(failures),
             confirmatory=fixed.get("sha256") == analysis_hash(spec),
         )
     )

@@ -1,4 +1,7 @@
-"""Learning curves of a cell: the mean over replicates with a pointwise t interval."""
+"""Learning curves of a cell: the mean over replicates with a pointwise t interval.
+
+Shapes: R replicates, E epochs.
+"""
 
 from __future__ import annotations
 

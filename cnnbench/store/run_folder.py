@@ -19,6 +19,7 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,8 +54,22 @@ class RunFolder:
         with self._writing():
             for name in ("trials", "failures", "checkpoints"):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
-            for leftover in (self.path / "trials").glob(".new-*.h5"):
-                leftover.unlink(missing_ok=True)
+
+    def clear_leftovers(self) -> None:
+        """Remove what a killed process left half written; only for whoever has the lock."""
+        with self._writing():
+            for pattern in (".new-*", "trials/.new-*", "failures/.new-*", "checkpoints/*.tmp"):
+                for leftover in self.path.glob(pattern):
+                    leftover.unlink(missing_ok=True)
+
+    def empty(self) -> None:
+        """Remove all results, and the analysis plan that was fixed for them; only for whoever has the lock."""
+        with self._writing():
+            for name in ("trials", "failures", "checkpoints", "report"):
+                if (self.path / name).exists():
+                    shutil.rmtree(self.path / name)
+            (self.path / "analysis.json").unlink(missing_ok=True)
+        self.create()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -112,8 +127,10 @@ class RunFolder:
     def failures(self) -> list[TrialFailure]:
         """Return all failures, in the order of their ids."""
         found = []
-        for path in sorted((self.path / "failures").glob("[!.]*.json")):
-            plain = json.loads(path.read_text("utf-8"))
+        for trial_id in sorted(self.failed()):
+            plain = self.read_json(f"failures/{trial_id}.json")
+            if plain is None:  # a run has just taken it up again
+                continue
             trial = {**plain["trial"], "flops_per_image": tuple(plain["trial"]["flops_per_image"])}
             found.append(TrialFailure(**{**plain, "trial": Trial(**trial)}))
         return found
@@ -159,7 +176,8 @@ class RunFolder:
         with self._writing():
             handle, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
             try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                # A file name that is no UTF-8 may stand in a message; in JSON the escape reads back as the same text.
+                with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
                     file.write(text)
                     file.flush()
                     os.fsync(file.fileno())
@@ -178,9 +196,7 @@ class RunFolder:
             raise StoreError(self._sentence(error)) from error
 
     def _sentence(self, error: OSError) -> str:
-        # h5py reports a full disk as a bare OSError with the number in its text.
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-        if full:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return f"the disk of {self.path} is full; finished trials are safe. Free some space and run again."
         reason = error.strerror or str(error)
         return (

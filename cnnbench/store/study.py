@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,9 +73,12 @@ class Study:
 
     @cached_property
     def stored(self) -> tuple[StoredTrial, ...]:
-        """Every finished trial of the plan, in its order."""
+        """Every finished trial of the plan, in its order; its cell names the factors in the order of the plan."""
         finished = self.folder.finished()
-        return tuple(read_trial(self.folder.trial_file(one)) for one in self.planned if one in finished)
+        found = (read_trial(self.folder.trial_file(one)) for one in self.planned if one in finished)
+        return tuple(
+            replace(one, cell={factor.name: one.cell[factor.name] for factor in self.factors}) for one in found
+        )
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -103,6 +106,8 @@ class Study:
     def curves(self) -> xr.Dataset:
         """Every scalar by epoch, with the dimensions (factors..., replicate, epoch); NaN where there is none.
 
+        A scalar that has the name of a factor, e.g. ``lr``, is called ``lr_by_epoch``.
+
         Raises:
             StoreError: xarray is not installed.
         """
@@ -123,11 +128,14 @@ class Study:
         attributes = {name: {"units": unit, "long_name": text} for name, (unit, text) in descriptions.items()}
         coordinates: dict[str, Any] = {factor.name: list(factor.levels) for factor in self.factors}
         coordinates |= {"replicate": np.arange(self.replicates), "epoch": np.arange(num_epochs)}
-        return xr.Dataset({name: (dims, arrays[name], attributes[name]) for name in names}, coords=coordinates)
+        variables = {
+            f"{name}_by_epoch" if name in dims else name: (dims, arrays[name], attributes[name]) for name in names
+        }
+        return xr.Dataset(variables, coords=coordinates)
 
 
 def read_response(trial: StoredTrial, response: Response) -> float:
-    """Return the number that a response reads from a trial's curves.
+    """Return the number that a response reads from a trial's curves; NaN where the metric has none.
 
     Raises:
         StoreError: The trial was run without what the response needs.
@@ -138,11 +146,15 @@ def read_response(trial: StoredTrial, response: Response) -> float:
         raise StoreError(f"trial {trial.id[:12]} has no `{name}`, which the response `{response.name}` needs.")
     last = len(trial.phase) - 1
     if response.phase is not None:
-        last = max((index for index, phase in enumerate(trial.phase) if phase == response.phase), default=last)
-    if response.epoch == "last":
-        return float(trial.scalars[name][last])
-    chosen = _best_epoch(trial.scalars[_name("validation", response)][: last + 1], trial, response)
-    return float(trial.scalars[name][chosen])
+        ends = [index for index, phase in enumerate(trial.phase) if phase == response.phase]
+        if not ends:
+            raise StoreError(
+                f"trial {trial.id[:12]} has no phase `{response.phase}`, which the response `{response.name}` needs."
+            )
+        last = ends[-1]
+    if response.epoch == "best":
+        last = _best_epoch(trial.scalars[_name("validation", response)][: last + 1], trial, response)
+    return float(trial.scalars[name][last])
 
 
 def _name(split: str, response: Response) -> str:
@@ -150,6 +162,8 @@ def _name(split: str, response: Response) -> str:
 
 
 def _best_epoch(values_E: np.ndarray, trial: StoredTrial, response: Response) -> int:
+    if np.isnan(values_E).all():
+        return len(values_E) - 1
     better = trial.higher_is_better.get(_name("validation", response), True)
     return int(np.nanargmax(values_E) if better else np.nanargmin(values_E))
 

@@ -1,7 +1,7 @@
 """One HDF5 file for each trial.
 
-Written under a temporary name, flushed to disk and renamed: a file that exists is whole. Dimensions are real HDF5
-dimension scales, so that ``xarray.open_dataset(path, engine="h5netcdf")`` finds them by name.
+Made in memory, written under a temporary name, flushed to disk and renamed: a file that exists is whole. Dimensions are
+real HDF5 dimension scales, so that ``xarray.open_dataset(path, engine="h5netcdf")`` finds them by name.
 """
 
 from __future__ import annotations
@@ -67,17 +67,21 @@ def write_trial(path: Path, result: TrialResult) -> None:
     """Write the file of a finished trial.
 
     Raises:
-        StoreError: It cannot be written; nothing of its name is left behind.
+        OSError: It cannot be written; nothing of it is left behind.
     """
+    # HDF5 may bring the process down where it cannot write, so it never sees the disk.
+    with h5py.File(path.name, "w", driver="core", backing_store=False, track_order=True) as file:
+        _write_attributes(file, result)
+        _write_epochs(file, result)
+        _write_predictions(file, result.predictions)
+        file.flush()
+        image: bytes = file.id.get_file_image()
     handle, name = tempfile.mkstemp(prefix=".new-", suffix=".h5", dir=path.parent)
-    os.close(handle)
     temporary = Path(name)
     try:
-        with h5py.File(temporary, "w", track_order=True) as file:
-            _write_attributes(file, result)
-            _write_epochs(file, result)
-            _write_predictions(file, result.predictions)
-        with temporary.open("rb") as written:
+        with os.fdopen(handle, "wb") as written:
+            written.write(image)
+            written.flush()
             os.fsync(written.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
@@ -187,7 +191,7 @@ def read_trial(path: Path) -> StoredTrial:
     try:
         with h5py.File(path, "r") as file:
             return _read(file, path)
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError) as error:  # h5py's words for a damaged file
         raise StoreError(
             f"{path} cannot be read as a trial ({error}); delete it and run the study again to replace it."
         ) from error

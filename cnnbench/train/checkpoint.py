@@ -37,7 +37,12 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; under its name there is always a whole one."""
+    """Write a checkpoint; under its name there is always a whole one.
+
+    Raises:
+        OSError: It cannot be written.
+        RuntimeError: The same, as torch puts it.
+    """
     state = {
         "format": _FORMAT,
         "trial_id": checkpoint.trial_id,
@@ -49,11 +54,14 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "total_s": checkpoint.total_s,
     }
     temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path, trial_id: str, device: torch.device) -> Checkpoint | None:

@@ -77,9 +77,19 @@ def value_name(split: str, view: View, metric: str) -> str:
 def compute_metrics(
     metrics: Sequence[Metric], batch: EvaluationBatch, split: str, view: View
 ) -> Iterator[tuple[str, NDArray[np.floating]]]:
-    """Yield name and value of each metric."""
+    """Yield name and value of each metric.
+
+    Raises:
+        ValueError: A metric returns a value that does not have the dimensions that it declares.
+    """
     for metric in metrics:
-        yield value_name(split, view, metric.key), metric.compute(batch).detach().cpu().numpy()
+        value = metric.compute(batch).detach().cpu().numpy()
+        if value.ndim != len(metric.dims):
+            raise ValueError(
+                f"the metric `{metric.key}` returned a value of shape {value.shape}; it declares {len(metric.dims)} "
+                "dimensions."
+            )
+        yield value_name(split, view, metric.key), value
 
 
 def metric_infos(metrics: Sequence[Metric], splits: Sequence[str], views: Sequence[View]) -> tuple[MetricInfo, ...]:

@@ -86,12 +86,15 @@ class Training:
 
     def enter_phase(self, phase: Phase) -> None:
         """Freeze what the phase freezes, build its optimizer, and warm everything up on throw-away copies."""
+        self._freeze(phase)
+        self.optimizer = self._new_optimizer(phase, self.groups)
+        self._warm_up(phase)
+
+    def _freeze(self, phase: Phase) -> None:
         multipliers = self._multipliers(phase)
         for name, parameters in self.groups.items():
             for parameter in parameters:
                 parameter.requires_grad_(multipliers[name] > 0)
-        self.optimizer = self._new_optimizer(phase, self.groups)
-        self._warm_up(phase)
 
     def _multipliers(self, phase: Phase) -> dict[str, float]:
         return group_multipliers(self.groups, phase.trainable)
@@ -124,6 +127,7 @@ class Training:
         finder, phase = self.recipe.lr_finder, self.recipe.phases[0]
         if finder is None:
             return
+        self._freeze(phase)
         torch.manual_seed(stream_seed(self.seeds["dropout"], _FINDER_EPOCHS))
 
         def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -145,7 +149,7 @@ class Training:
             DivergedError: The mean training loss or an output is not finite.
         """
         lr, train_s, train_cpu_s, values = self._train_epoch(phase, epoch, epoch_in_phase)
-        flops = self._flops_per_image[phase.name] * len(self.parts.train)
+        flops = self._flops_per_image[phase.name] * self.examples_per_epoch
         self.train_s += train_s
         self.train_flops += flops
         started = time.perf_counter()
@@ -213,10 +217,16 @@ class Training:
         return phase.lr if phase.lr is not None else self.base_lr
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Training steps of an epoch; a last batch of a single example is left out."""
+    def examples_per_epoch(self) -> int:
+        """Training examples of an epoch; a last batch of a single one is left out."""
         num, batch_size = len(self.parts.train), self.recipe.batch_size
-        return max(1, num // batch_size + (num % batch_size > 1))
+        is_alone = num % batch_size == 1 and batch_size > 1 and num > 1
+        return num - is_alone
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Training steps of an epoch."""
+        return math.ceil(self.examples_per_epoch / self.recipe.batch_size)
 
     def _epoch_batches(self, phase: Phase, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         seeds = (self.seeds["order"], self.seeds["augment"], epoch)
@@ -266,7 +276,7 @@ class Training:
         for module in network.modules():
             own = list(module.parameters(recurse=False))
             if own and not any(parameter.requires_grad for parameter in own):
-                module.eval()
+                module.training = False  # this one alone: what it contains may be trained
 
     def _synchronize(self) -> None:
         if self.device.type == "cuda":

@@ -59,16 +59,17 @@ def find_lr(
             break
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
-    return steepest_descent(lrs[: len(smoothed)], np.asarray(smoothed))
+    return steepest_descent(lrs, np.asarray(smoothed))
 
 
 def steepest_descent(lrs: np.ndarray, losses: np.ndarray) -> float:
     """Return the learning rate where the loss falls fastest per factor of the learning rate.
 
-    The search ends at the minimum of the loss; a loss that never falls gives the lowest rate.
+    There may be fewer losses than rates, where the test ended early. The search ends at the minimum of the loss; a loss
+    that never falls gives the lowest rate.
     """
-    if len(losses) < 3:
+    end = int(losses.argmin()) + 1 if losses.size else 0
+    if end < 2:
         return float(lrs[0])
-    end = max(int(losses.argmin()) + 1, 3)
     slope = np.gradient(losses[:end], np.log(lrs[:end]))
     return float(lrs[int(slope.argmin())])

@@ -134,18 +134,18 @@ class _Run:
         if path is None or is_end or now - self.saved_at < self.request.checkpoint_every_s:
             return
         assert training.optimizer is not None  # noqa: S101 - an epoch has been trained
-        save_checkpoint(
-            path,
-            Checkpoint(
-                trial_id=self.request.trial.id,
-                network=training.network.state_dict(),
-                optimizer=training.optimizer.state_dict(),
-                records=tuple(self.records),
-                found_lr=training.found_lr,
-                evaluation_s=training.evaluation_s,
-                total_s=self.spent_before_s + now - self.started_at,
-            ),
+        checkpoint = Checkpoint(
+            trial_id=self.request.trial.id,
+            network=training.network.state_dict(),
+            optimizer=training.optimizer.state_dict(),
+            records=tuple(self.records),
+            found_lr=training.found_lr,
+            evaluation_s=training.evaluation_s,
+            total_s=self.spent_before_s + now - self.started_at,
         )
+        # A full disk costs the checkpoint, not the trial; if it stays full, writing the result will say so.
+        with contextlib.suppress(OSError, RuntimeError):
+            save_checkpoint(path, checkpoint)
         self.saved_at = time.perf_counter()
 
     def _result(self, training: Training, outputs: tuple[Predictions, ...], *, resumed: bool) -> TrialResult:

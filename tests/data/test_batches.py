@@ -38,6 +38,18 @@ def test_an_epoch_holds_each_example_once_but_for_a_last_one_alone():
     assert len(epoch(data(), (1, 2, 0), batch_size=6)) == 4
 
 
+def test_batches_of_one_hold_every_example():
+    batches = epoch(data(), (1, 2, 0), batch_size=1)
+
+    assert sorted(int(label_B) for _, label_B in batches) == sorted(LABEL_N)
+
+
+def test_a_batch_may_be_larger_than_the_training_part():
+    ((images_BCHW, _),) = epoch(data(), (1, 2, 0), batch_size=100)
+
+    assert len(images_BCHW) == 21
+
+
 def test_batches_are_channels_last_and_scaled_to_the_unit_interval():
     images_BCHW, _ = epoch(data(), (1, 2, 0))[0]
 
@@ -78,6 +90,26 @@ def test_statistics_come_from_the_training_part_alone():
 
     assert normalization.mean_C.tolist() == pytest.approx([0.2])
     assert normalization.std_C.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("gray", [7, 37, 100, 200])
+def test_a_channel_without_spread_stays_at_zero(gray: int):
+    images_NCHW = np.full((1000, 1, 9, 9), gray, np.uint8)
+
+    normalization = Normalization.of("train", images_NCHW, np.arange(1000))
+
+    assert normalization.std_C.tolist() == [1.0]
+
+
+def test_statistics_are_those_of_all_pixels_at_once():
+    images_NCHW = np.random.default_rng(1).integers(0, 256, (150, 3, 5, 5), dtype=np.uint8)
+    train = np.random.default_rng(2).permutation(150)[:131]
+    pixels_NCHW = images_NCHW[train] / 255
+
+    normalization = Normalization.of("train", images_NCHW, train)
+
+    assert normalization.mean_C.tolist() == pytest.approx(pixels_NCHW.mean(axis=(0, 2, 3)), rel=1e-6)
+    assert normalization.std_C.tolist() == pytest.approx(pixels_NCHW.std(axis=(0, 2, 3)), rel=1e-6)
 
 
 def test_imagenet_statistics_are_the_published_ones():

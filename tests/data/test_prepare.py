@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -112,6 +114,20 @@ def test_a_cache_that_cannot_be_written_is_a_sentence(tmp_path: Path):
 
     with pytest.raises(StoreError, match="CNNBENCH_CACHE"):
         prepare(Ragged(), [8], "crop", tmp_path / "file")
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve space")
+def test_a_full_disk_is_found_before_the_images_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(_descriptor: int, _offset: int, num_bytes: int) -> None:
+        assert num_bytes > 6 * 8 * 8
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", fail)
+
+    with pytest.raises(StoreError, match="free some space"):
+        prepare(Ragged(), [8], "crop", tmp_path)
+
+    assert not list(tmp_path.rglob("*.npy"))
 
 
 def test_progress_reaches_the_number_of_images(tmp_path: Path):

@@ -60,6 +60,13 @@ def test_an_unstratified_split_that_leaves_a_class_empty_is_refused():
         split_examples(label_N, Split(validation=0.1, stratify=False), 0, None)
 
 
+def test_a_test_share_that_rounds_to_nothing_is_refused():
+    label_N = np.array([0, 1] * 20)
+
+    with pytest.raises(DataError, match="test part has no example of class 0"):
+        split_examples(label_N, Split(validation=0.25, test=0.01, stratify=False), 0, None)
+
+
 def test_predefined_splits_are_taken_as_they_are():
     label_N = np.array([0, 1, 0, 1, 0, 1])
     names = np.array(["train", "train", "validation", "validation", "test", "test"])
@@ -78,6 +85,17 @@ def test_a_predefined_test_part_stays_untouched_when_there_is_no_validation_part
     assert parts.test.tolist() == list(range(30, 40))
     assert len(parts.validation) == 6
     assert len(parts.train) == 24
+
+
+def test_validation_drawn_from_a_predefined_training_part_keeps_the_shares_of_the_classes():
+    label_N = np.array([0] * 90 + [1] * 10 + [0, 1])
+    names = np.array(["train"] * 100 + ["test"] * 2)
+
+    for seed in range(5):
+        parts = split_examples(label_N, Split(use="predefined", validation=0.2, test=0.3), seed, names)
+
+        assert np.bincount(label_N[parts.validation]).tolist() == [18, 2]
+        assert (len(parts.train), parts.test.tolist()) == (80, [100, 101])
 
 
 def test_a_predefined_split_of_a_dataset_without_one_is_refused():

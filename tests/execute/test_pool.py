@@ -3,12 +3,15 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+from collections import deque
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cnnbench.execute import RunOptions, Session, open_session, run_session
+from cnnbench.execute.pool import Pool
+from cnnbench.execute.worker import WorkerSetup
 from cnnbench.plugin import hookimpl
 from cnnbench.registry import Registry
 from cnnbench.spec import StudyFile
@@ -127,6 +130,94 @@ class Killer:
             self.victim = trial.id
             for pid in _children():
                 os.kill(pid, signal.SIGKILL)
+
+
+class Silent:
+    """The parent's end of a pipe to a worker that dies just before it is given a trial."""
+
+    def __init__(self, pipe: Any, process: Any) -> None:
+        self._pipe, self._process = pipe, process
+
+    def send(self, trial: Trial | None) -> None:
+        self._process.kill()
+        self._process.join()
+        self._pipe.send(trial)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pipe, name)
+
+
+def test_a_worker_that_dies_between_two_trials_costs_one_of_them(
+    study: StudyFile, options: RunOptions, monkeypatch: pytest.MonkeyPatch
+):
+    start = Pool._start
+    started: list[str] = []
+
+    def start_a_dying_one_first(pool: Pool, device: str):
+        worker = start(pool, device)
+        if not started:
+            worker.pipe = Silent(worker.pipe, worker.process)
+        started.append(device)
+        return worker
+
+    monkeypatch.setattr(Pool, "_start", start_a_dying_one_first)
+
+    _, summary = run(study, options, workers=1)
+
+    assert (summary.num_finished, summary.num_failed) == (3, 1)
+    assert len(started) == 2
+
+
+def test_workers_end_when_their_parent_lets_go_of_them(
+    session: Session, registry: Registry, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("cnnbench.execute.worker._die_with_parent", lambda: None)
+    setup = WorkerSetup(session.datasets, session.folder.path, 1e9)
+    pool = Pool(registry, setup, ["cpu", "cpu"], registry.observers(), lambda: None)
+    processes = [pool._start("cpu").process for _ in range(2)]
+    try:
+        for worker in pool.workers:
+            worker.pipe.close()
+            worker.process.join(30)
+        assert [process.exitcode for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def test_a_termination_signal_ends_a_worker_without_a_word(
+    session: Session, registry: Registry, capfd: pytest.CaptureFixture[str]
+):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    setup = WorkerSetup(session.datasets, session.folder.path, 1e9)
+    pool = Pool(registry, setup, ["cpu"], registry.observers(), lambda: None)
+    try:
+        worker = pool._start("cpu")
+        pool._give(worker, deque(session.plan.trials))
+        assert worker.pipe.poll(60)
+        worker.process.terminate()
+        worker.process.join(30)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        pool._stop()
+
+    assert worker.process.exitcode == -signal.SIGTERM
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_display_is_called_while_trials_run(study: StudyFile, options: RunOptions, workers: int):
+    ticks: list[None] = []
+    registry = Registry.discover()
+    options = dataclasses.replace(options, workers=workers)
+    session = open_session(study, registry, options)
+
+    run_session(session, registry, options, registry.observers(), lambda: ticks.append(None))
+
+    assert len(ticks) >= 4
 
 
 def _children() -> list[int]:

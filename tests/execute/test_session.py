@@ -3,13 +3,17 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from cnnbench.errors import DataError, SetupError, StoreError
+from cnnbench.errors import DataError, SetupError, SpecError, StoreError
 from cnnbench.execute import RunOptions, Session, open_session, run_session
+from cnnbench.execute.session import write_documents
 from cnnbench.execute.study import estimate_s, worker_devices
+from cnnbench.plugin import Dataset, ImageArrays, hookimpl
 from cnnbench.registry import Registry
 from cnnbench.spec import StudyFile, load_study
+from cnnbench.types import TrialFailure
 
 
 def replan(path: Path, registry: Registry, options: RunOptions, *assignments: str) -> Session:
@@ -70,12 +74,66 @@ def test_a_failed_trial_is_run_again_only_when_asked(study_path: Path, registry:
     assert (len(retried.pending), retried.num_failed) == (4, 0)
 
 
-def test_fresh_throws_the_old_results_away(session: Session, study: StudyFile, registry: Registry, options: RunOptions):
+class Interrupter:
+    """Presses Ctrl-C when a trial is done."""
+
+    @hookimpl
+    def cnnbench_trial_finished(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_what_an_interrupted_retry_did_not_reach_is_pending_and_keeps_its_checkpoint(
+    session: Session, study: StudyFile, registry: Registry, options: RunOptions
+):
+    session.folder.create()
+    failed, *begun = session.plan.trials
+    session.folder.save(TrialFailure(failed, "WorkerDied", "gone.", "", None))
+    for trial in session.plan.trials:
+        session.folder.checkpoint_file(trial.id).write_bytes(b"state")
+    retry = dataclasses.replace(options, retry_failed=True)
+
+    run_session(open_session(study, registry, retry), registry, retry, registry.observers(Interrupter()))
+
+    again = open_session(study, registry, options)
+    assert (again.num_finished, len(again.pending), again.num_failed) == (1, 3, 0)
+    assert all(session.folder.checkpoint_file(trial.id).exists() for trial in begun)
+
+
+def test_fresh_counts_on_nothing_that_is_there(
+    session: Session, study: StudyFile, registry: Registry, options: RunOptions
+):
     finish(session, registry, options)
 
     fresh = open_session(study, registry, dataclasses.replace(options, fresh=True))
 
     assert (len(fresh.pending), fresh.num_finished) == (4, 0)
+
+
+def test_fresh_throws_nothing_away_before_it_is_known_that_the_study_can_run(
+    session: Session, study: StudyFile, registry: Registry, options: RunOptions
+):
+    finish(session, registry, options)
+    impossible = dataclasses.replace(options, fresh=True, device="cuda:99")
+
+    with pytest.raises(SetupError, match="cuda:99"):
+        finish(open_session(study, registry, impossible), registry, impossible)
+
+    assert len(session.folder.finished()) == 4
+
+
+def test_fresh_empties_the_folder_when_it_runs(
+    session: Session, study: StudyFile, registry: Registry, options: RunOptions
+):
+    finish(session, registry, options)
+    before = {path: path.stat().st_mtime_ns for path in session.folder.path.glob("trials/*.h5")}
+    session.folder.checkpoint_file("orphan").write_bytes(b"state")
+    fresh = dataclasses.replace(options, fresh=True)
+
+    summary = finish(open_session(study, registry, fresh), registry, fresh)
+
+    assert summary.num_finished == 4
+    assert all(path.stat().st_mtime_ns > before[path] for path in before)
+    assert not session.folder.checkpoint_file("orphan").exists()
 
 
 def test_fresh_does_not_empty_a_folder_that_is_no_run(study: StudyFile, registry: Registry, options: RunOptions):
@@ -93,6 +151,70 @@ def test_a_split_that_leaves_a_class_empty_is_refused_before_anything_runs(
 ):
     with pytest.raises(DataError, match="dataset `digits`: the class `0` has 2 images"):
         replan(study_path, registry, options, "trial.dataset.limit_per_class=2", "trial.split.validation=0.1")
+
+
+@pytest.mark.parametrize(
+    ("patch", "response", "sentence"),
+    [
+        ('{ "phases.large.evaluate" = ["plain"] }', 'metric = "accuracy", view = "tta"', "does not evaluate it there"),
+        ('{ metrics = ["loss"] }', 'metric = "accuracy"', "`metrics` has no `accuracy` there"),
+        (
+            '{ phases = [{ name = "only", epochs = 1, size_px = 8 }] }',
+            'metric = "accuracy", phase = "small"',
+            "there is no phase `small` there",
+        ),
+        ('{ "split.test" = 0.0 }', 'metric = "accuracy", epoch = "best"', "set `split.test`"),
+    ],
+)
+def test_a_level_that_takes_away_what_a_response_is_read_from_is_refused_before_anything_runs(
+    study_path: Path, registry: Registry, options: RunOptions, patch: str, response: str, sentence: str
+):
+    text = study_path.read_text("utf-8").replace("validation = 0.25", "validation = 0.25, test = 0.25")
+    text += f"\n[factors.way.levels]\nfull = {{}}\nless = {patch}\n[responses]\nwanted = {{ {response} }}\n"
+    study_path.write_text(f'{text}\n[analysis]\nresponse = "wanted"\n', "utf-8")
+
+    with pytest.raises(SpecError, match=sentence) as caught:
+        replan(study_path, registry, options)
+
+    (problem,) = caught.value.problems
+    assert problem.key == "cell width = 2, way = less"
+    assert "the response `wanted` cannot be read" in problem.message
+
+
+class Split(Dataset):
+    """Brings a split of its own, whose test part lacks a class."""
+
+    key = "split"
+
+    def load(self, cache: Path) -> ImageArrays:  # noqa: ARG002 - drawn from nothing
+        images_NCHW = np.random.default_rng(0).integers(0, 256, (60, 1, 12, 12), dtype=np.uint8)
+        names = np.array(["train"] * 50 + ["test"] * 10)
+        return ImageArrays(images_NCHW, np.array([0, 1] * 25 + [0] * 10), ("a", "b"), names)
+
+
+class SplitPlugin:
+    @hookimpl
+    def cnnbench_datasets(self):
+        return [Split]
+
+
+def test_a_predefined_split_that_lacks_a_class_is_refused_before_anything_runs(study_path: Path, options: RunOptions):
+    registry = Registry.discover()
+    registry.register(SplitPlugin(), "split")
+
+    with pytest.raises(DataError, match="dataset `split`: the test part has no example of class 1; use `split"):
+        replan(study_path, registry, options, 'trial.dataset="split"', 'trial.split={ use = "predefined" }')
+
+
+def test_a_change_in_one_of_two_equal_augmentations_is_told(study_path: Path, registry: Registry, options: RunOptions):
+    twice = 'trial.augmentation=[{ use = "zoom", low = 0.8 }, "zoom"]'
+    session = replan(study_path, registry, options, twice)
+    session.folder.create()
+    write_documents(session, {})
+
+    changed = replan(study_path, registry, options, twice.replace("0.8", "0.9"))
+
+    assert changed.changes == ("trial.augmentation.0.low: 0.8 -> 0.9",)
 
 
 def test_the_analysis_plan_is_fixed_before_the_first_trial(
@@ -127,6 +249,22 @@ def test_the_estimate_shrinks_with_what_is_left(session: Session, registry: Regi
     assert before > 0
     finish(session, registry, options)
     assert estimate_s(open_session(session.study, registry, options), options) == 0
+
+
+def test_the_rate_of_small_trials_says_nothing_about_large_ones(
+    session: Session, registry: Registry, options: RunOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CNNBENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    large = dataclasses.replace(
+        session, pending=tuple(dataclasses.replace(trial, flops=1e15) for trial in session.pending)
+    )
+    guess_of_small, guess_of_large = estimate_s(session, options), estimate_s(large, options)
+
+    finish(session, registry, options)
+
+    assert estimate_s(session, options) != guess_of_small
+    assert estimate_s(large, options) == guess_of_large
 
 
 def test_a_cell_that_cannot_be_built_is_left_out_and_the_study_goes_on(

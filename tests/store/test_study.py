@@ -9,7 +9,7 @@ import pytest
 
 import cnnbench
 from cnnbench.errors import StoreError
-from cnnbench.store import RunFolder, read_trial
+from cnnbench.store import RunFolder, cell_trials, read_trial
 from cnnbench.store.study import read_response
 from cnnbench.types import Response, ResponseInfo
 
@@ -67,6 +67,35 @@ def test_curves_have_the_factors_as_dimensions(run: RunFolder):
     assert curves["validation_accuracy"].attrs["units"] == "1"
 
 
+def test_a_factor_may_have_the_name_of_a_scalar(run: RunFolder):
+    plan = run.read_json("plan.json")
+    plan["factors"][0]["name"] = "lr"
+    plan["trials"] = [{"id": f"{1:064x}"}]
+    run.save(make_result(make_trial(1, {"lr": 14})))
+    run.write_json("plan.json", plan)
+
+    curves = cnnbench.open_study(run.path).curves
+
+    assert curves["lr"].values.tolist() == [8, 14]
+    assert curves["lr_by_epoch"].sel(lr=14, replicate=0).values.tolist() == [0.1] * 3
+
+
+def test_cells_name_the_factors_in_the_order_of_the_plan(run: RunFolder):
+    plan = run.read_json("plan.json")
+    plan["factors"].append({"name": "regime", "levels": ["a", "b"], "order": None})
+    first = make_trial(1, {"depth": 8, "regime": "a"}, 0)
+    second = make_trial(2, {"regime": "a", "depth": 8}, 1)
+    plan["trials"] = [{"id": trial.id} for trial in (first, second)]
+    for trial in (first, second):
+        run.save(make_result(trial))
+    run.write_json("plan.json", plan)
+
+    stored = cnnbench.open_study(run.path).stored
+
+    assert [list(trial.cell) for trial in stored] == [["depth", "regime"]] * 2
+    assert len(cell_trials(stored)) == 1
+
+
 def test_curves_without_xarray_say_what_to_install(run: RunFolder, monkeypatch: pytest.MonkeyPatch):
     study = cnnbench.open_study(run.path)
     monkeypatch.setitem(sys.modules, "xarray", None)
@@ -98,8 +127,17 @@ def test_the_best_epoch_of_a_loss_is_the_lowest(run: RunFolder):
     assert read_response(tested, Response("a", "loss", epoch="best")) == 0.1
 
 
+def test_a_metric_that_never_has_a_value_gives_none(run: RunFolder):
+    stored = read_trial(run.trial_file(f"{80:064x}"))
+    scalars = {"validation_loss": np.full(3, np.nan), "test_loss": np.full(3, np.nan)}
+
+    assert np.isnan(read_response(dataclasses.replace(stored, scalars=scalars), Response("a", "loss", epoch="best")))
+
+
 def test_a_response_that_a_trial_lacks_is_named(run: RunFolder):
     stored = read_trial(run.trial_file(f"{80:064x}"))
 
     with pytest.raises(StoreError, match="no `validation_f1`"):
         read_response(stored, Response("f1", "f1"))
+    with pytest.raises(StoreError, match="no phase `middle`"):
+        read_response(stored, Response("a", "accuracy", phase="middle"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import h5py
@@ -60,20 +61,32 @@ def test_nothing_in_it_is_a_pickle_or_an_opaque_object(tmp_path: Path, result: T
         assert all(h5py.check_string_dtype(data.dtype).encoding == "utf-8" for data in texts)
 
 
-def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, result: TrialResult, monkeypatch: pytest.MonkeyPatch):
-    def fail(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("cnnbench.store.trial_file._write_predictions", fail)
-
-    with pytest.raises(OSError, match="No space left"):
-        write_trial(tmp_path / "one.h5", result)
+@pytest.mark.parametrize("most_bytes", [0, 4096, 8192])
+def test_a_disk_that_takes_only_a_part_of_it_is_an_error_that_leaves_nothing_behind(
+    tmp_path: Path, result: TrialResult, most_bytes: int
+):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_trial(tmp_path / "one.h5", result)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_no_trial_is_refused_with_a_remedy(tmp_path: Path):
     (tmp_path / "one.h5").write_bytes(b"half a file")
+
+    with pytest.raises(StoreError, match="delete it and run the study again"):
+        read_trial(tmp_path / "one.h5")
+
+
+def test_a_damaged_attribute_is_refused_with_a_remedy(tmp_path: Path, result: TrialResult):
+    write_trial(tmp_path / "one.h5", result)
+    with h5py.File(tmp_path / "one.h5", "r+") as file:
+        file.attrs["cell"] = "{"
 
     with pytest.raises(StoreError, match="delete it and run the study again"):
         read_trial(tmp_path / "one.h5")

@@ -24,8 +24,24 @@ def test_what_comes_after_the_minimum_does_not_count():
     assert steepest_descent(lrs, losses) < lrs[5]
 
 
-def test_a_loss_that_never_falls_gives_the_lowest_rate():
-    assert steepest_descent(np.array([0.1, 1.0]), np.array([1.0, 2.0])) == 0.1
+@pytest.mark.parametrize("losses", [[1.0, 2.0], [1.0, 2.0, 2.1], [1.0, 3.0, 2.0, 2.5]])
+def test_a_loss_that_never_falls_below_its_first_gives_the_lowest_rate(losses: list[float]):
+    assert steepest_descent(np.geomspace(0.01, 1, len(losses)), np.array(losses)) == 0.01
+
+
+def test_a_loss_that_is_not_finite_from_the_start_gives_the_lowest_rate():
+    network = torch.nn.Linear(4, 2)
+    batch = torch.full((16, 4), torch.nan), torch.randint(0, 2, (16,))
+
+    lr = find_lr(
+        LrFinder(low=1e-4, high=1.0),
+        network,
+        lambda model: torch.optim.SGD(model.parameters(), lr=0.1),
+        itertools.repeat(batch),
+        lambda model, inputs, label_B: torch.nn.functional.cross_entropy(model(inputs), label_B),
+    )
+
+    assert lr == 1e-4
 
 
 def test_the_network_is_left_as_it_was_and_divergence_ends_the_test():

@@ -12,7 +12,7 @@ from cnnbench.environment import tune_torch
 from cnnbench.execute import Session
 from cnnbench.plugin import Model, hookimpl
 from cnnbench.registry import Registry
-from cnnbench.spec import StudyFile, load_study
+from cnnbench.spec import Ref, StudyFile, load_study
 from cnnbench.train import TrialRequest, run_trial
 from cnnbench.types import EpochRecord, Trial, TrialFailure, TrialResult
 
@@ -117,8 +117,12 @@ def test_cells_of_a_replicate_share_the_split(session: Session, registry: Regist
 
 @pytest.mark.parametrize("stop_after", [1, 2])
 def test_a_killed_trial_goes_on_bit_for_bit(
-    session: Session, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
+    study_path: Path, registry: Registry, options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
 ):
+    from cnnbench.execute import open_session
+
+    with_state = ('trial.optimizer={ use = "adam" }', "trial.model.dropout=0.3", "trial.lr_finder={ steps = 12 }")
+    session = open_session(load(study_path, registry, *with_state), registry, options)
     trial, checkpoint = session.plan.trials[0], tmp_path / "checkpoint.pt"
     whole = run(trial, session, registry)
     listener = Recorder(stop_after)
@@ -140,6 +144,7 @@ def test_a_killed_trial_goes_on_bit_for_bit(
 
     assert second.resumed == [stop_after]
     assert resumed.cost.resumed
+    assert resumed.found_lr == whole.found_lr
     assert [timeless(record) for record in resumed.epochs] == [timeless(record) for record in whole.epochs]
     assert logits(resumed) == logits(whole)
 
@@ -221,6 +226,32 @@ def test_running_out_of_memory_is_a_failure_of_its_own_class(
     assert outcome.error_class == "OutOfMemory"
 
 
+def test_a_checkpoint_that_cannot_be_written_costs_no_trial(
+    session: Session, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object) -> None:
+        raise RuntimeError("PytorchStreamWriter failed writing file: No space left on device")
+
+    monkeypatch.setattr("cnnbench.train.checkpoint.torch.save", fail)
+
+    result = run(session.plan.trials[0], session, registry, checkpoint=tmp_path / "checkpoint.pt")
+
+    assert isinstance(result, TrialResult)
+    assert list(tmp_path.glob("checkpoint*")) == []
+
+
+def test_a_metric_that_breaks_its_declaration_is_a_failure_of_the_trial(
+    session: Session, registry: Registry, monkeypatch: pytest.MonkeyPatch
+):
+    metric = type(registry.metric(Ref(use="accuracy")))
+    monkeypatch.setattr(metric, "compute", lambda _, batch: batch.logits_NK)
+
+    outcome = run(session.plan.trials[0], session, registry)
+
+    assert isinstance(outcome, TrialFailure)
+    assert "metric `accuracy` returned a value of shape (20, 10); it declares 0 dimensions" in outcome.message
+
+
 def load(path: Path, registry: Registry, *assignments: str) -> StudyFile:
     return load_study(path, check_component=registry.check, assignments=assignments)
 
@@ -251,6 +282,52 @@ def test_a_phase_trains_what_it_names_and_nothing_else(study_path: Path, registr
     names = {name for name, parameter in training.network.named_parameters() if id(parameter) in head}
     changed = {name for name, value in training.network.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == names
+
+
+class Nested(torch.nn.Module):
+    """A module with a parameter of its own and a child."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(1), requires_grad=False)
+        self.child = torch.nn.BatchNorm2d(3)
+
+
+def test_a_child_of_a_frozen_module_is_in_training_mode_if_it_is_trained(session: Session, registry: Registry):
+    from cnnbench.train.loop import Training
+
+    trial, nested = session.plan.trials[0], Nested()
+    training = Training(trial, registry, session.datasets[trial.data_fingerprint], torch.device("cpu"))
+
+    training._set_mode(nested)
+
+    assert (nested.training, nested.child.training) == (False, True)
+
+
+def test_the_learning_rate_finder_freezes_what_the_first_phase_freezes(
+    study_path: Path, registry: Registry, options, monkeypatch: pytest.MonkeyPatch
+):
+    from cnnbench.execute import open_session
+    from cnnbench.train.loop import Training
+
+    study = load(
+        study_path, registry, 'trial.phases.small.trainable="head"', "trial.lr_finder={ low = 1e-4, high = 1.0 }"
+    )
+    session = open_session(study, registry, options)
+    trial = session.plan.trials[0]
+    training = Training(trial, registry, session.datasets[trial.data_fingerprint], torch.device("cpu"))
+    modes: list[set[bool]] = []
+
+    def watch(_finder: object, network: torch.nn.Module, make_optimizer, *_: object) -> float:
+        make_optimizer(network)
+        norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+        modes.append({norm.training for norm in norms})
+        return 0.1
+
+    monkeypatch.setattr("cnnbench.train.loop.find_lr", watch)
+    training.find_lr()
+
+    assert modes == [{False}]
 
 
 def test_warming_up_changes_nothing(session: Session, registry: Registry):
@@ -298,6 +375,23 @@ def test_the_clock_leaves_evaluation_out(session: Session, registry: Registry):
     assert result.cost.train_s == pytest.approx(sum(record.train_s for record in result.epochs))
     assert result.cost.evaluation_s > 0
     assert result.cost.train_s + result.cost.evaluation_s < result.cost.total_s
+
+
+@pytest.mark.parametrize(("batch_size", "examples", "steps"), [(1, 60, 60), (59, 59, 1), (58, 60, 2), (1000, 60, 1)])
+def test_an_epoch_has_the_steps_and_examples_that_its_batches_have(
+    study_path: Path, registry: Registry, options, batch_size: int, examples: int, steps: int
+):
+    from cnnbench.execute import open_session
+    from cnnbench.train.loop import Training
+
+    session = open_session(load(study_path, registry, f"trial.batch_size={batch_size}"), registry, options)
+    trial = session.plan.trials[0]
+    training = Training(trial, registry, session.datasets[trial.data_fingerprint], torch.device("cpu"))
+    sizes = [len(label_B) for _, label_B in training._epoch_batches(training.recipe.phases[0], 0)]
+
+    assert (sum(sizes), len(sizes)) == (examples, steps)
+    assert (training.examples_per_epoch, training.steps_per_epoch) == (examples, steps)
+    assert isinstance(run(trial, session, registry), TrialResult)
 
 
 def test_flops_of_an_epoch_grow_with_the_images(session: Session, registry: Registry):

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnnbench.cli import commands
+from cnnbench.cli.catalogue import list_plugins
+from cnnbench.execute import RunOptions, open_session, run_session
+from cnnbench.plugin import Dataset, hookimpl
+from cnnbench.registry import Registry
+from cnnbench.spec import StudyFile
+
+
+@pytest.mark.parametrize(
+    ("begun", "command"),
+    [
+        (True, "cnnbench study 'my study.toml' --workers 2"),
+        (False, "cnnbench study 'my study.toml' --fresh --workers 2 --retry-failed"),
+    ],
+)
+def test_the_command_that_goes_on_repeats_nothing_that_was_done(
+    monkeypatch: pytest.MonkeyPatch, *, begun: bool, command: str
+):
+    monkeypatch.setattr(sys, "argv", ["x", "study", "my study.toml", "--fresh", "--workers", "2", "--retry-failed"])
+
+    assert commands._command(begun=begun) == command
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [("no such layer", "no such layer."), ("It is nan.", "It is nan."), ("shape\nframe 0", "shape.")],
+)
+def test_anybodys_message_becomes_a_sentence(message: str, sentence: str):
+    assert commands._sentence(message) == sentence
+
+
+def test_paths_are_printed_whole(
+    study: StudyFile,
+    registry: Registry,
+    options: RunOptions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    options = dataclasses.replace(options, runs_dir=tmp_path / ("long " * 20).strip() / "größer")
+    session = open_session(study, registry, options)
+    run_session(session, registry, options, registry.observers())
+    page = session.folder.report_dir / "index.html"
+    monkeypatch.setattr("cnnbench.report.write_report", lambda *_: page)
+
+    commands.rewrite_report(session.folder.path, None, quiet=False)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert f"Report   {page}" in lines
+    assert f"Results  {session.folder.path}/trials (one HDF5 file for each trial)" in lines
+    assert f'open_study("{session.folder.path}").trials' in lines[-1]
+
+
+class Wordless(Dataset):
+    key = "wordless"
+
+
+class Plugin:
+    @hookimpl
+    def cnnbench_datasets(self):
+        return [Wordless]
+
+
+def test_a_component_without_a_docstring_is_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    registry = Registry.discover()
+    registry.register(Plugin(), "mine")
+    monkeypatch.setattr(Registry, "discover", lambda: registry)
+
+    list_plugins()
+
+    assert "  wordless" in capsys.readouterr().out
