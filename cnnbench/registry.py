@@ -40,6 +40,7 @@ _C = TypeVar("_C", bound=Component)
 _as_text = json.JSONEncoder(default=str).encode
 _KEY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _RESERVED = frozenset({"use", "version", "key"})
+_RESERVED_METRICS = frozenset({"logits", "label", "example"})
 """What a component's table and identity say already; no parameter may be called so."""
 _log = logging.getLogger(__name__)
 
@@ -248,6 +249,14 @@ class Registry:
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
+def _key_fault(key: Any, base: type[Component]) -> str | None:
+    if not (isinstance(key, str) and _KEY.fullmatch(key)):
+        return f"{key!r}; a key is lower case, its words joined by hyphens."
+    if base is Metric and (key in _RESERVED_METRICS or key.startswith("tta-")):
+        return f"`{key}`, which names something else in trial files; choose another."
+    return None
+
+
 def _fault(component: Any, base: type[Component]) -> str | None:
     """Return what keeps an object from being a component of a kind."""
     if not (isinstance(component, type) and issubclass(component, base)):
@@ -257,8 +266,8 @@ def _fault(component: Any, base: type[Component]) -> str | None:
     if missing:
         return f"{name}, which has no `{missing[0]}`; every {base.__name__} needs one."
     key: Any = component.key
-    if not (isinstance(key, str) and _KEY.fullmatch(key)):
-        return f"{name} with the key {key!r}; a key is lower case, its words joined by hyphens."
+    if fault := _key_fault(key, base):
+        return f"{name} with the key {fault}"
     reserved = sorted(_RESERVED & component.model_fields.keys())
     if reserved:
         return f"{name} with a parameter `{reserved[0]}`; the name is taken, so choose another."

@@ -97,6 +97,11 @@ class Sectioned(ReportSection):
         ),
         (
             "cnnbench_metrics",
+            variant(Metric, key="logits", long_name="Odd", higher_is_better=None),
+            "Odd with the key `logits`, which names something else in trial files; choose another.",
+        ),
+        (
+            "cnnbench_metrics",
             variant(Metric, key="odd", long_name="Odd"),
             "Odd, which has no `higher_is_better`; every Metric needs one.",
         ),

@@ -160,9 +160,9 @@ class LiveDisplay(_Display):
 
 
 def describe_trial(trial: Trial) -> str:
-    """Return cell and replicate of a trial in words; replicates are counted from 1 for people."""
+    """Return cell and replicate of a trial in words, as the results name them."""
     cell = ", ".join(f"{name} {level}" for name, level in trial.cell.items())
-    return f"{cell}{', ' if cell else ''}replicate {trial.replicate + 1}"
+    return f"{cell}{', ' if cell else ''}replicate {trial.replicate}"
 
 
 def describe_outcome(outcome: TrialOutcome) -> str:

@@ -27,9 +27,9 @@ def test_a_failure_is_told_in_one_line(session: Session):
     assert describe_outcome(failure) == "FAILED (RuntimeError: no such layer)"
 
 
-def test_replicates_are_counted_from_one_for_people(session: Session):
-    assert describe_trial(session.plan.trials[2]) == "width 2, replicate 2"
-    assert describe_trial(dataclasses.replace(session.plan.trials[0], cell={})) == "replicate 1"
+def test_replicates_are_named_as_in_the_results(session: Session):
+    assert describe_trial(session.plan.trials[2]) == "width 2, replicate 1"
+    assert describe_trial(dataclasses.replace(session.plan.trials[0], cell={})) == "replicate 0"
 
 
 def test_trials_that_failed_before_count_and_take_no_more_time(session: Session):
@@ -41,7 +41,7 @@ def test_trials_that_failed_before_count_and_take_no_more_time(session: Session)
     display.cnnbench_trial_finished(plan.trials[0], TrialFailure(plan.trials[0], "Diverged", "nan.", "", 0))
 
     (line,) = text_of(console).splitlines()
-    assert line == "[4/4] width 2, replicate 1: FAILED (Diverged: nan.)"
+    assert line == "[4/4] width 2, replicate 0: FAILED (Diverged: nan.)"
 
 
 def test_lines_of_a_log_are_not_broken(session: Session):
@@ -74,7 +74,7 @@ def test_the_live_display_shows_running_trials_and_the_time_left(session: Sessio
     text = text_of(console)
     assert "1/4 trials" in text
     assert "about 2 min left" in text
-    assert "width 2, replicate 1" in text
+    assert "width 2, replicate 0" in text
     assert "epoch 0/3" in text
 
 
