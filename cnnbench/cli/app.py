@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -116,6 +116,47 @@ def report(
     from cnnbench.cli.commands import rewrite_report  # noqa: PLC0415 - see the module's docstring
 
     rewrite_report(run, output, quiet=quiet)
+
+
+@app.command()
+def analyse(  # noqa: PLR0913 - a command has as many parameters as options
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A CSV file of results, or a run folder.", show_default=False)
+    ],
+    *,
+    response: Annotated[str | None, typer.Option(metavar="COLUMN", help="The result of each trial.")] = None,
+    factors: Annotated[
+        str | None, typer.Option(metavar="COLUMNS", help="The factors, separated by commas: depth,size.")
+    ] = None,
+    block: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Which trials share their seeds; the analysis is paired then.")
+    ] = None,
+    ordered: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Factors with an order: depth=log2,epochs=linear.")
+    ] = None,
+    scale: Annotated[Literal["raw", "log", "logit"], typer.Option(help="The scale of the analysis.")] = "raw",
+    primary: Annotated[
+        str | None, typer.Option(metavar="CONTRAST", help='The hypothesis, levels of --over: "gradual - none".')
+    ] = None,
+    over: Annotated[str | None, typer.Option(metavar="FACTOR", help="The factor of --primary.")] = None,
+    slope: Annotated[
+        str | None, typer.Option(metavar="COLUMNS", help="Or: the slope over one or two ordered factors.")
+    ] = None,
+    interaction: Annotated[
+        str | None, typer.Option(metavar="COLUMNS", help="Or: the interaction of two or three factors.")
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="Smallest effect of interest, on the scale of the analysis.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(metavar="NUMBER", help="Significance level, below 0.5.")] = 0.05,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, with all digits.")] = False,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write tests and effects as one flat table.")] = None,
+) -> None:
+    """Analyse a table of results, or a run folder again, without writing a report."""
+    from cnnbench.cli.analyse import Plan, analyse_source  # noqa: PLC0415 - see the module's docstring
+
+    plan = Plan(response, factors, block, ordered, scale, primary, over, slope, interaction, margin=margin, alpha=alpha)
+    analyse_source(source, plan, as_json=as_json, csv_file=csv)
 
 
 @plugins_app.command("list")

@@ -1,10 +1,20 @@
-"""Trials in, findings out: the analysis of a study.
+"""Trials in, findings out: the analysis of a study or of any table of results.
 
 ``docs/statistics.md`` says which analysis is used when, with sources. This room is the only importer of statsmodels.
 """
 
 from cnnbench.stats.curves import summarise_curves
 from cnnbench.stats.engine import analyse
+from cnnbench.stats.flat import flat_columns, flat_rows
 from cnnbench.stats.interface import AnalysisInput
+from cnnbench.stats.table import TableQuestion, read_table
 
-__all__ = ["AnalysisInput", "analyse", "summarise_curves"]
+__all__ = [
+    "AnalysisInput",
+    "TableQuestion",
+    "analyse",
+    "flat_columns",
+    "flat_rows",
+    "read_table",
+    "summarise_curves",
+]

@@ -11,7 +11,7 @@ from scipy.stats import f as f_distribution
 
 from cnnbench.stats.heteroscedastic import ats, ats_obstacle
 from cnnbench.stats.models import base_of, connected, design, lack_of_fit, rank, term_columns, term_name, terms
-from cnnbench.stats.noncentral import partial_eta_sq, partial_eta_sq_interval
+from cnnbench.stats.noncentral import partial_eta_sq, partial_eta_sq_interval, partial_omega_sq
 from cnnbench.stats.within import within_test
 from cnnbench.types import Refusal, TestRow, TestTable
 
@@ -57,6 +57,7 @@ def f_row(name: str, sum_sq: float, df1: float, error: tuple[float, float], alph
         sum_sq=sum_sq,
         partial_eta_sq=partial_eta_sq(f, df1, df2),
         partial_eta_sq_interval=partial_eta_sq_interval(f, df1, df2, alpha),
+        partial_omega_sq=partial_omega_sq(f, df1, df2),
     )
 
 
@@ -88,8 +89,8 @@ def _complete(data: CellData, alpha: float) -> Tables:
     if obstacle:
         refusals.append(
             Refusal(
-                "ANOVA-type statistic",
-                f"It needs the variance of every cell, and {obstacle}.",
+                "ANOVA-type statistic, Welch-James and HC3 tests",
+                f"They need the variance of every cell, and {obstacle}.",
                 "The classical F stands alone; add trials to these cells.",
             )
         )
@@ -104,7 +105,7 @@ def _complete(data: CellData, alpha: float) -> Tables:
             "Analysis of variance, type III",
             f"Cell-means model, sum coding, each term given all others; error: pooled variance within cells.{same}",
             lambda term: f_row(
-                term_name(data.factors, term), type3_ss(data, term), _nominal_df(data, term), error, alpha
+                term_name(data.factors, term), type3_ss(data, term), nominal_df(data, term), error, alpha
             ),
         )
     )
@@ -137,7 +138,7 @@ def _type2_table(data: CellData, error: tuple[float, float], alpha: float) -> Te
         if not df:
             return None
         tested = f_row(term_name(data.factors, term), sum_sq, df, error, alpha)
-        return replace(tested, note=_df_note(data, term, df))
+        return replace(tested, note=df_note(data, term, df))
 
     return _table(
         data,
@@ -178,7 +179,7 @@ def _within(data: CellData, alpha: float) -> Tables:
         if len(term) == 1 and not main_effects:
             return None
         test = within_test(data, term)
-        return None if test is None else _within_row(data, term, test, alpha)
+        return None if test is None else within_row(data, term, test, alpha)
 
     table = _table(
         data,
@@ -190,9 +191,10 @@ def _within(data: CellData, alpha: float) -> Tables:
     return [table], _not_estimable(data, [row.term for row in table.rows])
 
 
-def _within_row(data: CellData, term: Term, test: WithinTest, alpha: float) -> TestRow:
+def within_row(data: CellData, term: Term, test: WithinTest, alpha: float) -> TestRow:
+    """Return a repeated-measures test as a line of a table: Greenhouse-Geisser decides."""
     df1, df2 = test.epsilon_gg * test.df1, test.epsilon_gg * test.df2
-    note = _df_note(data, term, test.df1)
+    note = df_note(data, term, test.df1)
     if test.df1 > 1:
         parts = [f"uncorrected df {test.df1}, {test.df2}: p = {test.p:.4g}"]
         if test.epsilon_hf is not None:
@@ -209,6 +211,7 @@ def _within_row(data: CellData, term: Term, test: WithinTest, alpha: float) -> T
         partial_eta_sq_interval=partial_eta_sq_interval(test.f, df1, df2, alpha),
         epsilon=test.epsilon_gg,
         note=note,
+        partial_omega_sq=partial_omega_sq(test.f, test.df1, test.df2),
     )
 
 
@@ -294,12 +297,14 @@ def _table(data: CellData, key: str, title: str, method: str, make_row: Callable
     return TestTable(key, title, method, tuple(row for row in rows if row is not None))
 
 
-def _nominal_df(data: CellData, term: Term) -> int:
+def nominal_df(data: CellData, term: Term) -> int:
+    """Return the degrees of freedom of a term on the full grid."""
     return prod(data.shape[position] - 1 for position in term)
 
 
-def _df_note(data: CellData, term: Term, df: int) -> str:
-    nominal = _nominal_df(data, term)
+def df_note(data: CellData, term: Term, df: int) -> str:
+    """Say how much of a term lies in missing cells."""
+    nominal = nominal_df(data, term)
     return "" if df == nominal else f"{df} of {nominal} df; the rest lies in missing cells"
 
 

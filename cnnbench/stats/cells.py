@@ -5,7 +5,7 @@ Shapes: K replicates, M cells of the grid (row-major in the order of the factors
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -99,6 +99,27 @@ class CellData:
             return "the only cell"
         levels = np.unravel_index(index, self.shape)
         return ", ".join(f"{f.name} {level_text(f.levels[int(i)])}" for f, i in zip(self.factors, levels, strict=True))
+
+    def at_level(self, position: int, level: int) -> CellData:
+        """Return the part of the table in which one factor is held at the level with that index.
+
+        Levels of other factors that have no trials there are dropped.
+        """
+        inside_M = self.level_M(position) == level
+        factors = []
+        for other, factor in enumerate(self.factors):
+            level_M = self.level_M(other)
+            kept = np.unique(level_M[inside_M & self.seen_M])
+            inside_M = inside_M & np.isin(level_M, kept)
+            factors.append(replace(factor, levels=tuple(factor.levels[i] for i in kept)))
+        return replace(
+            self,
+            factors=tuple(factors),
+            y_KM=self.y_KM[:, inside_M],
+            n_M=self.n_M[inside_M],
+            mean_M=self.mean_M[inside_M],
+            var_M=self.var_M[inside_M],
+        )
 
     def complete_rows(self, needed_M: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which replicates have a trial in every needed cell, shape K."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import combinations
 from math import exp
 from typing import TYPE_CHECKING, Literal
 
@@ -12,10 +11,11 @@ import numpy as np
 from cnnbench.spec import parse_contrast
 from cnnbench.stats.anova import f_row, type2_ss, type3_ss
 from cnnbench.stats.cells import level_text
+from cnnbench.stats.effect_size import described
 from cnnbench.stats.estimate import equivalence_p, estimate
 from cnnbench.stats.heteroscedastic import ats, ats_obstacle
 from cnnbench.stats.models import term_basis, term_name, terms
-from cnnbench.stats.questions import contrast, hypothesis_label, interaction_contrasts, level_contrast, slope
+from cnnbench.stats.questions import contrast, hypothesis_label, interaction_contrasts, slope
 from cnnbench.stats.within import complete_replicates, within_test
 from cnnbench.types import Effect, Interval, Refusal
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from cnnbench.types import Factor, Level, ResponseInfo, Verdict
 
 Role = Literal["primary", "further", "family"]
-MOST_INTERACTION_CONTRASTS = 100
-"""More differences of differences than this help no reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +109,14 @@ def answer(data: CellData, hypothesis: Hypothesis, setting: Setting, key: str, r
     if isinstance(found, Refusal):
         return replace(found, what=label)
     return replace(
-        found, effect=replace(found.effect, label=label), hypothesis=hypothesis, compared=_compared(hypothesis, setting)
+        found,
+        effect=replace(found.effect, label=label),
+        hypothesis=hypothesis,
+        compared=compared_levels(hypothesis, setting),
     )
 
 
-def _compared(hypothesis: Hypothesis, setting: Setting) -> tuple[str, str, str] | None:
+def compared_levels(hypothesis: Hypothesis, setting: Setting) -> tuple[str, str, str] | None:
     """Return factor, first and second level of a contrast that is nothing but a difference of two levels."""
     if hypothesis.contrast is None or hypothesis.over is None:
         return None
@@ -145,7 +146,10 @@ def question_of(
 def estimated(data: CellData, question: Question, setting: Setting, key: str, role: Role) -> Draft | Refusal:
     """Return the estimate of a question as a draft."""
     found = estimate(data, question.weights_M, question.label, question.product_M)
-    return found if isinstance(found, Refusal) else draft(question, found, setting, key, role)
+    if isinstance(found, Refusal):
+        return found
+    made = draft(question, found, setting, key, role)
+    return replace(made, effect=described(made.effect, data, question.weights_M, found, setting.alpha))
 
 
 def interaction(data: CellData, names: Sequence[str], setting: Setting, key: str, role: Role) -> Draft | Refusal:
@@ -227,84 +231,6 @@ def _interaction_equivalence(data: CellData, names: Sequence[str], margin: float
     return worst
 
 
-Families = tuple[list[Draft], list[Refusal]]
-
-
-def pairwise_families(data: CellData, setting: Setting) -> Families:
-    """Return all comparisons of two levels' marginal means, one family per factor; first minus second level."""
-    drafts: list[Draft] = []
-    refusals: list[Refusal] = []
-    for position in data.active:
-        factor = data.factors[position]
-        family: list[Draft | Refusal] = []
-        for a, b in combinations(range(len(factor.levels)), 2):
-            first, second = level_text(factor.levels[a]), level_text(factor.levels[b])
-            label = f"{first} - {second}"
-            weights_L = np.zeros(len(factor.levels))
-            weights_L[[a, b]] = 1.0, -1.0
-            question = level_contrast(data, position, weights_L, label)
-            compared = (factor.name, first, second)
-            family.append(_member(data, question, setting, f"pairs:{factor.name}:{label}", compared=compared))
-        _collect(family, f"all pairwise comparisons of {factor.name}", drafts, refusals)
-    return drafts, refusals
-
-
-def simple_families(data: CellData, hypothesis: Hypothesis, setting: Setting) -> Families:
-    """Return the primary contrast or slope within each level of each other factor, one family per factor.
-
-    For an interaction of two factors: all differences of differences, one family.
-    """
-    drafts: list[Draft] = []
-    refusals: list[Refusal] = []
-    names = {hypothesis.over} if hypothesis.over else set(hypothesis.slope or hypothesis.interaction or ())
-    if not data.replicated or not names <= {data.factors[i].name for i in data.active}:
-        return drafts, refusals
-    label = hypothesis_label(hypothesis, data)
-    if hypothesis.interaction is not None:
-        questions = interaction_contrasts(data, hypothesis.interaction)
-        if len(questions) <= MOST_INTERACTION_CONTRASTS:
-            family = [
-                _member(data, each, setting, f"interaction:{label}:{i}") for i, each in enumerate(questions, start=1)
-            ]
-            _collect(family, f"all interaction contrasts of {label}", drafts, refusals)
-        return drafts, refusals
-    for position in data.active:
-        factor = data.factors[position]
-        if factor.name in names:
-            continue
-        family = []
-        for level in factor.levels:
-            question = question_of(data, hypothesis, setting, {factor.name: level})
-            at, compared = f"{factor.name} {level_text(level)}", _compared(hypothesis, setting)
-            made = _member(data, question, setting, f"simple:{factor.name}:{level_text(level)}", compared=compared)
-            family.append(made if isinstance(made, Refusal) else replace(made, hypothesis=hypothesis, at=at))
-        _collect(family, f"{label} within each level of {factor.name}", drafts, refusals)
-    return drafts, refusals
-
-
-def _member(
-    data: CellData,
-    question: Question | Refusal,
-    setting: Setting,
-    key: str,
-    compared: tuple[str, str, str] | None = None,
-) -> Draft | Refusal:
-    if isinstance(question, Refusal):
-        return question
-    found = estimated(data, question, setting, key, "family")
-    return found if isinstance(found, Refusal) else replace(found, compared=compared)
-
-
-def _collect(family: list[Draft | Refusal], name: str, drafts: list[Draft], refusals: list[Refusal]) -> None:
-    """Sort a family into adjusted drafts, and one refusal for each reason why members could not be tested."""
-    drafts += adjusted([member for member in family if isinstance(member, Draft)], name)
-    refused = [member for member in family if isinstance(member, Refusal)]
-    for why, remedy in dict.fromkeys((member.why, member.remedy) for member in refused):
-        labels = [member.what for member in refused if member.why == why]
-        shown = ", ".join(labels[:6]) + (f" and {len(labels) - 6} more" if len(labels) > 6 else "")
-        refusals.append(Refusal(f"{name}: {shown}", why, remedy))
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return the step-down adjusted p values of Holm (1979, Scand. J. Statist. 6, 65-70)."""
     p = np.array(p_values)
@@ -326,10 +252,12 @@ def adjusted(drafts: Sequence[Draft], family: str, correction: str = "holm") -> 
     if correction == "none":
         return [replace(d, effect=replace(d.effect, family=f"{family} ({size}, not adjusted)")) for d in drafts]
     named = f"{family} ({size}, Holm)"
-    done = [
-        replace(d, effect=replace(d.effect, p_adjusted=p, family=named))
-        for d, p in zip(drafts, holm([d.effect.p if d.effect.p is not None else 1.0 for d in drafts]), strict=True)
-    ]
+    own = holm([d.effect.p if d.effect.p is not None else 1.0 for d in drafts])
+    done = [replace(d, effect=replace(d.effect, p_adjusted=p, family=named)) for d, p in zip(drafts, own, strict=True)]
+    both = [d.effect.classical for d in drafts if d.effect.classical is not None]
+    if len(both) == len(drafts):
+        for i, p in enumerate(holm([classical.p for classical in both])):
+            done[i] = replace(done[i], effect=replace(done[i].effect, classical=replace(both[i], p_holm=p)))
     tested = [(i, d.effect.equivalence_p) for i, d in enumerate(done) if d.effect.equivalence_p is not None]
     for (i, _), p in zip(tested, holm([p for _, p in tested]), strict=True):
         done[i] = replace(done[i], adjusted_equivalence_p=p)

@@ -11,7 +11,9 @@ import numpy as np
 from cnnbench.stats.anova import omnibus
 from cnnbench.stats.audit import audit
 from cnnbench.stats.cells import cell_data, observed_cells
-from cnnbench.stats.effects import Draft, Setting, adjusted, answer, pairwise_families, simple_families, verdict
+from cnnbench.stats.effects import Draft, Setting, adjusted, answer, verdict
+from cnnbench.stats.families import interaction_families, pairwise_families, simple_families
+from cnnbench.stats.further_tests import further_tests
 from cnnbench.stats.marginals import marginal_means, marginal_note
 from cnnbench.stats.notes import describe
 from cnnbench.stats.prepare import environment_refusal, read_trials, scale_for, select, to_scale
@@ -42,6 +44,7 @@ class _Work:
     cells: tuple[Cell, ...] = ()
     marginals: tuple[Cell, ...] = ()
     tables: list[TestTable] = field(default_factory=list)
+    further_tables: list[TestTable] = field(default_factory=list)
     primary: Draft | None = None
     further: list[Draft] = field(default_factory=list)
     """Declared for this response; the family runs over the responses."""
@@ -201,8 +204,11 @@ def _explore(work: _Work, cells: CellData, primary: Hypothesis | None) -> None:
     if primary is not None:
         simple, refused = simple_families(cells, primary, work.setting)
         families, refusals = simple + families, refused + refusals
-    work.families += families
-    work.refusals += refusals
+    pairs, refused = interaction_families(cells, primary, work.setting)
+    work.families += families + pairs
+    work.refusals += refusals + refused
+    work.further_tables, refused = further_tests(cells, work.setting.alpha)
+    work.refusals += refused
     work.notes += describe(cells, work.primary, work.tables, work.setting.alpha)
 
 
@@ -227,6 +233,7 @@ def _finish(data: AnalysisInput, work: _Work) -> ResponseFindings:
         effects=tuple(draft.effect for draft in done),
         refusals=refusals,
         notes=tuple(work.notes),
+        further_tests=tuple(work.further_tables),
     )
 
 

@@ -1,15 +1,23 @@
-"""Partial eta squared with an interval from the noncentral F distribution."""
+"""Parts of variance and standardised effects, with intervals from the noncentral F and t distributions."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import betainc, gammaln
+from scipy.special import betainc, gammaln, ndtr
+from scipy.stats import chi2, norm
 
 from cnnbench.types import Interval
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 LARGEST = 1e7
 """Noncentrality beyond which the interval is a point for all purposes and its sum of terms is long."""
+LARGEST_T = 100.0
+"""Beyond, the interval of a standardised effect tells nothing that the effect's own interval does not."""
 
 
 def ncf_cdf(f: float, df1: float, df2: float, noncentrality: float) -> float:
@@ -32,6 +40,11 @@ def partial_eta_sq(f: float, df1: float, df2: float) -> float:
     return f * df1 / (f * df1 + df2)
 
 
+def partial_omega_sq(f: float, df1: float, df2: float) -> float:
+    """Return (F - 1) df1 / (F df1 + df2 + 1), nearly unbiased; below zero where F is below 1 (Keren & Lewis 1979)."""
+    return (f - 1) * df1 / (f * df1 + df2 + 1)
+
+
 def partial_eta_sq_interval(f: float, df1: float, df2: float, alpha: float) -> Interval | None:
     """Return the equal-tailed 1 - ``alpha`` interval of partial eta squared, lambda / (lambda + df2).
 
@@ -52,3 +65,37 @@ def _noncentrality(f: float, df1: float, df2: float, tail: float) -> float:
     while ncf_cdf(f, df1, df2, upper) > tail:
         upper *= 2
     return float(brentq(lambda value: ncf_cdf(f, df1, df2, value) - tail, 0.0, upper, xtol=1e-12, rtol=1e-14))
+
+
+def standard_interval(t: float, df: float, alpha: float) -> tuple[float, float] | None:
+    """Return the noncentralities at which ``t`` is a tail quantile of the noncentral t distribution.
+
+    (Steiger & Fouladi 1997, in: What If There Were No Significance Tests?, 221-257.) None for a huge ``t``.
+    """
+    if abs(t) > LARGEST_T:
+        return None
+    spread_N, weight_N = _chi_nodes(df)
+    reach = float(norm.isf(alpha / 2)) * (1 + t**2 / (2 * df)) ** 0.5 + 1
+
+    def limit(tail: float) -> float:
+        # P(T <= t) = E[Phi(t s - delta)] with s^2 = chi^2 / df; scipy's ``nct`` can return nan far out.
+        def excess(shift: float) -> float:
+            return float(weight_N @ ndtr(t * spread_N - shift)) - tail
+
+        width = reach
+        while not excess(t - width) > 0 > excess(t + width):
+            width *= 2
+        return float(brentq(excess, t - width, t + width, xtol=1e-12, rtol=1e-14))
+
+    return limit(1 - alpha / 2), limit(alpha / 2)
+
+
+def _chi_nodes(df: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return nodes and weights that integrate over s = sqrt(chi^2 / df): 40 panels of 25 Gauss-Legendre nodes."""
+    low, high = np.sqrt(chi2.ppf([1e-17, 1 - 1e-16], df) / df)
+    edges = np.linspace(low, high, 41)
+    node_N, weight_N = np.polynomial.legendre.leggauss(25)
+    spread_N = (edges[:-1, None] + np.diff(edges)[:, None] * (node_N + 1) / 2).ravel()
+    density_N = np.exp(chi2.logpdf(df * spread_N**2, df)) * spread_N
+    combined_N = np.tile(weight_N, 40) * density_N
+    return spread_N, combined_N / combined_N.sum()

@@ -7,6 +7,7 @@ concludes, and ``view`` what a report is written from.
 from cnnbench.types.findings import (
     Cell,
     Claim,
+    Classical,
     DesignAudit,
     Effect,
     Findings,
@@ -45,6 +46,7 @@ __all__ = [
     "STREAMS",
     "Cell",
     "Claim",
+    "Classical",
     "Cost",
     "Curve",
     "DatasetInfo",

@@ -56,6 +56,8 @@ class TestRow:
     epsilon: float | None = None
     """Sphericity correction used (Greenhouse-Geisser), where the test has one."""
     note: str = ""
+    partial_omega_sq: float | None = None
+    """Less biased than partial eta squared; negative where F is below 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,27 @@ class TestTable:
     statistic_name: str = "F"
     family: str = ""
     """The family over which ``p_adjusted`` was taken, with its size; empty where nothing was adjusted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Classical:
+    """The same estimate under the assumptions of R's emmeans: one variance for all cells.
+
+    Independent trials: the pooled variance. Shared seeds with gaps: replicates as fixed blocks over all trials. One
+    trial per cell: the main-effects model.
+    """
+
+    method: str
+    estimate: float
+    se: float
+    df: float
+    statistic: float
+    p: float
+    interval: Interval
+    p_holm: float | None = None
+    """Adjusted over the same family as the effect's own p."""
+    p_tukey: float | None = None
+    """Adjusted by the studentized range; pairwise comparisons only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +132,13 @@ class Effect:
     verdict: Verdict | None = None
     sentence: str = ""
     """The effect in plain language, with its interval."""
+    classical: Classical | None = None
+    hedges_g: float | None = None
+    """Paired: standardised by the spread of the per-seed values. Independent: by the pooled SD within cells, for
+    differences between averages of cells only."""
+    hedges_g_interval: Interval | None = None
+    cliffs_delta: float | None = None
+    """P(first > second) - P(first < second) for a random trial of each, where the effect compares two cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +229,8 @@ class ResponseFindings:
     refusals: tuple[Refusal, ...]
     notes: tuple[str, ...]
     """Descriptions for the reader: disagreement of classical and robust, spread by cell, gain from pairing."""
+    further_tests: tuple[TestTable, ...] = ()
+    """Tests that decide nothing: Welch-James and HC3 beside the others, and the factors' simple effects."""
 
 
 @dataclass(frozen=True, slots=True)

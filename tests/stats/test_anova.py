@@ -44,6 +44,14 @@ def test_type_3_equals_r(oracle: Oracle, same: Same, case: str):
     assert_equals_r(tables(loaded.cells())[0]["anova_type3"], loaded.r["anova_type3"], same)
 
 
+@pytest.mark.parametrize("case", ["c01", "c03"])
+def test_partial_omega_squared_equals_r(oracle: Oracle, same: Same, case: str):
+    loaded = oracle(case)
+    rows = tables(loaded.cells())[0]["anova_type3"]
+    for term, expected in loaded.r["omega2_partial_type3"].items():
+        assert same(rows[term].partial_omega_sq, expected)
+
+
 @pytest.mark.parametrize("case", ["c03", "c05"])
 def test_type_2_stands_beside_type_3_in_an_unbalanced_design_and_equals_r(oracle: Oracle, same: Same, case: str):
     loaded = oracle(case)

@@ -52,3 +52,13 @@ def test_cells_without_trials_are_not_listed():
 
 def test_an_interval_carries_its_level():
     assert t_interval(0.0, 1.0, 10, 0.1).level == pytest.approx(0.9)
+
+
+def test_a_factor_is_held_at_a_level_and_levels_without_trials_there_are_dropped():
+    factors = (Factor("depth", (8, 18)), Factor("size", (16, 32, 64)))
+    cell_N = np.array([0, 1, 2, 3, 5])
+    data = cell_data(factors, cell_N, np.zeros(5, dtype=int), np.array([1.0, 2.0, 3.0, 4.0, 5.0]), paired=True)
+    part = data.at_level(0, 1)
+    assert part.factors == (Factor("depth", (18,)), Factor("size", (16, 64)))
+    assert (part.mean_M + part.offset).tolist() == [4.0, 5.0]
+    assert part.y_KM.shape == (1, 2)

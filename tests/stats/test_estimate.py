@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -177,6 +178,23 @@ def test_fixed_blocks_equal_r_on_complete_replicates(oracle: Oracle, same: Same)
         assert same(found.value, record["estimate"])
         assert same(found.se, record["SE"])
         assert found.df == record["df"]
+
+
+def test_fixed_blocks_are_least_squares_of_cells_and_replicates_whatever_is_missing(oracle: Oracle):
+    from statsmodels.api import OLS
+
+    data = oracle("c07").cells(paired=True)
+    gaps_KM = np.random.default_rng(4).random(data.y_KM.shape) < 0.3
+    data = replace(data, y_KM=np.where(gaps_KM, np.nan, data.y_KM))
+    row_N, cell_N = np.nonzero(~gaps_KM)
+    columns = np.hstack([cell_N[:, None] == np.arange(9), row_N[:, None] == np.arange(1, 8)]).astype(float)
+    dense = OLS(data.y_KM[~gaps_KM], columns).fit()
+    weights_M = pair(data, 0, 1, 4).weights_M
+    theirs = dense.t_test(np.concatenate([weights_M, np.zeros(7)]))
+    ours = fixed_block(data, weights_M)
+    assert (ours.n, ours.df) == (len(row_N), dense.df_resid)
+    assert ours.value == pytest.approx(theirs.effect.item(), rel=1e-10)
+    assert ours.se == pytest.approx(theirs.sd.item(), rel=1e-10)
 
 
 def test_fixed_blocks_are_not_asked_for_what_the_trials_do_not_determine():

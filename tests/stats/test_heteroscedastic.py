@@ -9,7 +9,7 @@ import pytest
 
 from cnnbench.stats.anova import omnibus
 from cnnbench.stats.cells import cell_data
-from cnnbench.stats.heteroscedastic import ats, ats_obstacle
+from cnnbench.stats.heteroscedastic import ats, ats_obstacle, hc3, welch_james
 from cnnbench.stats.models import term_name, terms
 from cnnbench.types import Factor
 
@@ -48,3 +48,28 @@ def test_a_cell_without_spread_is_named_and_refused():
     y_N = np.array([1.0, 1.1, 1.3, 2.0, 2.0, 2.0])
     data = cell_data((Factor("depth", (8, 18)),), np.repeat([0, 1], 3), np.arange(6), y_N, paired=False)
     assert ats_obstacle(data) == "the trials do not differ at all in depth 18"
+
+
+@pytest.mark.parametrize("case", ["c01", "c03", "c05"])
+def test_welch_james_and_hc3_equal_r(oracle: Oracle, same: Same, case: str):
+    loaded = oracle(case)
+    data = loaded.cells()
+    hc3_by_term = {record["term"]: record for record in loaded.r["anova_type3_hc3"]}
+    for term in terms(data.active):
+        name = term_name(data.factors, term)
+        ours, r = welch_james(data, term), loaded.r["heteroscedastic_tests"][name]
+        assert same(ours.statistic, r["WJ_F"])
+        assert (ours.df1, same(ours.df2, r["WJ_df2"])) == (r["WJ_df1"], True)
+        assert same(ours.p, r["WJ_p"])
+        ours, r = hc3(data, term), hc3_by_term[name]
+        assert same(ours.statistic, r["F"])
+        assert (ours.df1, ours.df2) == (r["df"], hc3_by_term["Residuals"]["df"])
+        assert same(ours.p, r["p"])
+
+
+def test_hc3_of_the_interaction_equals_r_with_a_missing_cell(oracle: Oracle, same: Same):
+    loaded = oracle("c04")
+    ours, r = hc3(loaded.cells(), (0, 1)), loaded.r["interaction_hc3"]
+    assert same(ours.statistic, r["F"])
+    assert (ours.df1, ours.df2) == (r["df1"], r["df2"])
+    assert same(ours.p, r["p"])

@@ -1,0 +1,73 @@
+"""Findings as one flat table, a row for each test and each effect."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from cnnbench.types import Classical, Effect, Interval, TestRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cnnbench.types import Findings, ResponseFindings
+
+
+def flat_rows(findings: Findings) -> Iterator[dict[str, Any]]:
+    """Yield tests, then effects, of every response; all rows have the same columns, None where one says nothing.
+
+    ``response``, ``scale``, ``kind`` (``test`` or ``effect``), ``table`` (key of the test table), then the fields of
+    `Effect` and `TestRow` under their names, intervals as ``..._low`` and ``..._high``, those of `Classical` with
+    ``classical_`` before them. A test's ``key`` is its term.
+    """
+    names = flat_columns()
+    for found in findings.responses:
+        for row in _rows(found):
+            flat = {"response": found.response, "scale": found.scale, **row}
+            yield {name: flat.get(name) for name in names}
+
+
+def flat_columns() -> tuple[str, ...]:
+    """Return the columns of every row."""
+    names = (name for kind in (Effect, TestRow) for name in _names(kind) if name != "term")
+    return ("response", "scale", "kind", "table", *dict.fromkeys(names))
+
+
+def _names(kind: type[Effect | TestRow | Classical]) -> Iterator[str]:
+    for field in fields(kind):
+        if field.name == "classical":
+            yield from (f"classical_{name}" for name in _names(Classical))
+        elif field.name.endswith("interval"):
+            yield from (f"{field.name}_low", f"{field.name}_high")
+        else:
+            yield field.name
+
+
+def _rows(found: ResponseFindings) -> Iterator[dict[str, Any]]:
+    for table in (*found.tests, *found.further_tests):
+        for row in table.rows:
+            values = _flat(row)
+            yield {
+                **values,
+                "kind": "test",
+                "table": table.key,
+                "key": values.pop("term"),
+                "label": row.term,
+                "method": table.title,
+                "family": table.family,
+            }
+    for effect in found.effects:
+        yield {**_flat(effect), "kind": "effect"}
+
+
+def _flat(value: Effect | TestRow | Classical) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for field in fields(value):
+        item = getattr(value, field.name)
+        if isinstance(item, Interval):
+            flat |= {f"{field.name}_low": item.low, f"{field.name}_high": item.high}
+        elif isinstance(item, Classical):
+            flat |= {f"classical_{name}": part for name, part in _flat(item).items()}
+        else:
+            flat[field.name] = item
+    return flat

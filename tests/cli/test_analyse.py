@@ -1,0 +1,150 @@
+"""`cnnbench analyse`, as somebody meets it who has nothing but a table of results."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnnbench.cli.analyse import Plan
+from cnnbench.errors import AnalysisError
+from cnnbench.spec import AnalysisSpec, Hypothesis
+
+COMMAND = [str(Path(sys.executable).with_name("cnnbench")), "analyse"]
+ORACLE = Path(__file__).parent.parent / "stats" / "oracle"
+PAIRED = str(ORACLE / "c07_seed_block.csv")
+COLUMNS = ["--response", "accuracy", "--factors", "depth,size"]
+SLOPE = ["--block", "seed", "--ordered", "depth=log2,size=log2", "--slope", "depth,size"]
+GOOD = "depth,size,seed,accuracy\n1,16,0,0.5\n1,32,0,0.6\n2,16,0,0.7\n2,32,0,0.9\n"
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "80"}
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_the_text_leads_with_design_and_finding():
+    done = run(PAIRED, *COLUMNS, *SLOPE, "--margin", "0.02")
+
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stdout.split())
+    assert text.startswith("72 trials in 9 of 9 cells, 8 each.")
+    assert "Each doubling of size changes the effect of one doubling of depth on accuracy by +0.0025" in text
+    assert "The exact sign-flip test (p = 0.0234) agrees." in text
+    assert "Exploratory: all pairwise comparisons of depth (3 tests, Holm)" in text
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_json_holds_the_digits_of_r():
+    done = run(PAIRED, *COLUMNS, *SLOPE, "--json")
+
+    found = json.loads(done.stdout)
+    r = json.loads((ORACLE / "c07_seed_block.json").read_text("utf-8"))["results"]["per_seed_interaction_slope"]
+    (response,) = found["responses"]
+    primary = response["effects"][0]
+    assert (found["format"], found["study"], found["confirmatory"]) == (1, "c07_seed_block", None)
+    assert (response["response"], primary["key"], primary["n"]) == ("accuracy", "primary", 8)
+    assert primary["estimate"] == pytest.approx(r["mean"], rel=1e-8)
+    assert primary["p"] == pytest.approx(r["p"], rel=1e-8)
+
+
+def test_csv_holds_tests_and_effects_one_in_a_row(tmp_path: Path):
+    done = run(PAIRED, *COLUMNS, *SLOPE, "--json", "--csv", str(tmp_path / "flat.csv"))
+
+    (response,) = json.loads(done.stdout)["responses"]
+    with (tmp_path / "flat.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    tests = [row for row in rows if row["kind"] == "test" and row["table"] == "rm_anova"]
+    effects = [row for row in rows if row["kind"] == "effect"]
+    assert [row["key"] for row in tests] == ["depth", "size", "depth:size"]
+    assert [row["key"] for row in effects] == [effect["key"] for effect in response["effects"]]
+    assert float(effects[0]["estimate"]) == response["effects"][0]["estimate"]
+    assert float(effects[0]["interval_low"]) == response["effects"][0]["interval"]["low"]
+
+
+def test_a_run_folder_is_analysed_by_its_own_plan(tmp_path: Path, study_path: Path):
+    study = subprocess.run(
+        [COMMAND[0], "study", str(study_path), "--quiet", "--workers", "0"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert study.returncode == 0, study.stderr
+
+    text, as_json = (run("runs/tiny", *more, cwd=tmp_path) for more in ((), ("--json",)))
+    refused = run("runs/tiny", "--response", "accuracy", cwd=tmp_path)
+
+    written = (tmp_path / "runs" / "tiny" / "report" / "findings.json").read_text("utf-8")
+    assert text.returncode == 0, text.stderr
+    assert "4 trials in 2 of 2 cells" in text.stdout
+    assert as_json.stdout == written
+    assert refused.returncode == 10
+    assert "brings its own analysis plan" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--response", "acuracy", "--factors", "depth"], "no column `acuracy`; did you mean `accuracy`?"),
+        (["--factors", "depth"], "say which columns of t.csv mean what: --response and --factors are needed"),
+        ([*COLUMNS, "--csv", "no/such/flat.csv"], "no/such/flat.csv cannot be written"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_an_exit_code(tmp_path: Path, arguments: list[str], sentence: str):
+    (tmp_path / "t.csv").write_text(GOOD, "utf-8")
+
+    done = run("t.csv", *arguments, cwd=tmp_path)
+
+    assert done.returncode == 10, done.stderr
+    assert sentence in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"factors": ","}, "--response and --factors are needed"),
+        ({"ordered": "depth=log3"}, "`depth=log3` is not FACTOR=log2 or FACTOR=linear"),
+        ({"ordered": "depth"}, "`depth` is not FACTOR=log2"),
+        ({"slope": "depth,depth"}, "--slope takes 1 to 2 different factors"),
+        ({"interaction": "depth"}, "--interaction takes 2 to 3 different factors"),
+        ({"primary": "2 - 1"}, "--primary (a contrast of levels) and --over"),
+        ({"over": "depth"}, "--primary (a contrast of levels) and --over"),
+        ({"slope": "depth", "interaction": "depth,size"}, "--slope and --interaction are two primary hypotheses"),
+        ({"alpha": 0.7}, "--alpha must lie between 0 and 0.5; got 0.7"),
+        ({"margin": -1.0}, "--margin must be above 0; got -1"),
+        ({"margin": float("nan")}, "--margin must be above 0; got nan"),
+    ],
+)
+def test_options_that_contradict_each_other_are_told(options: dict[str, Any], sentence: str):
+    with pytest.raises(AnalysisError) as error:
+        Plan(**{"response": "accuracy", "factors": "depth,size"} | options).question("t.csv")
+    assert sentence in str(error.value)
+
+
+def test_options_become_an_analysis_plan():
+    plan = Plan("accuracy", "depth, size", "seed", "depth=log2, size=linear", "logit", slope="depth", margin=0.02)
+    asked = plan.question("t.csv")
+    assert (asked.factors, asked.block) == (("depth", "size"), "seed")
+    assert asked.ordered == {"depth": "log2", "size": "linear"}
+    assert asked.analysis == AnalysisSpec(
+        response="accuracy", scale="logit", primary=Hypothesis(slope=("depth",)), equivalence_margin=0.02
+    )
+
+
+def test_a_source_that_is_not_there_is_told(tmp_path: Path):
+    done = run("nowhere.csv", *COLUMNS, cwd=tmp_path)
+
+    assert done.returncode == 10
+    assert done.stderr == "error: there is no `nowhere.csv`; name a CSV file or a run folder such as runs/entr.\n"
