@@ -51,6 +51,8 @@ class ResponsePart:
     family_figure: Drawing | None
     family_table: Table | None
     tests: tuple[Table, ...]
+    further_tests: tuple[Table, ...]
+    """Tests that decide nothing, beside the others."""
     cells_figure: Drawing | None
     cells_table: Table
     marginals_figure: Drawing | None
@@ -167,6 +169,7 @@ def _response_part(found: ResponseFindings, frame: Frame, margin: float | None) 
         family_figure=add(figures.effects_figure(key("contrasts"), found, family, margin=margin)),
         family_table=tables.effects_table(found, family, f"All contrasts of {label}; exploratory.") if family else None,
         tests=tuple(tables.table_of_tests(table) for table in found.tests),
+        further_tests=tuple(tables.table_of_tests(table) for table in found.further_tests),
         cells_figure=add(figures.cells_figure(key("cells"), found, frame.trials, frame.layout)),
         cells_table=tables.cells_table(factors, found.cells, found.unit, f"Observed cells of {label}."),
         marginals_figure=add(figures.marginals_figure(key("marginals"), found)),

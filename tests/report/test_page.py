@@ -14,7 +14,7 @@ import pytest
 from cnnbench.report import format as fmt
 from cnnbench.report.page import render_page
 from cnnbench.report.tables import term
-from cnnbench.types import Exclusion, Figure, Section
+from cnnbench.types import Exclusion, Figure, Section, TestRow, TestTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,6 +121,15 @@ def test_claims_and_published_numbers_stand_beside_ours(page: Page):
     published = [row for row in page.rows if row and row[0].startswith("Wanger")]
     assert [row[3] for row in published] == ["0.885", "0.971"]
     assert published[1][4] == "no such cell"
+
+
+def test_tests_that_decide_nothing_are_folded_away_but_there(make_view: Callable[..., StudyView]):
+    row = TestRow("regime at depth 8", 7.25, 2.0, 8.0, 0.0159)
+    table = TestTable("simple_effects", "Simple effects of regime", "F within each level of depth.", (row,))
+    page = Page(render_page(make_view(found={"further_tests": (table,)}), [])[0])
+    printed = next(cells for cells in page.rows if cells and cells[0] == "regime at depth 8")
+    assert "7.25" in printed
+    assert "0.016" in printed
 
 
 def test_every_trial_can_be_found_by_its_id(full: StudyView, page: Page):
