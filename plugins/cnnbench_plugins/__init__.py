@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING
 
 from cnnbench.plugin import hookimpl
 from cnnbench_plugins.augmentations import Distort, Flip, Rotate, Shift, Zoom
-from cnnbench_plugins.datasets import Digits, ImageFolder, Shapes, Textures
+from cnnbench_plugins.datasets import Cifar10, Digits, ImageFolder, Mnist, Shapes, Textures
 from cnnbench_plugins.metrics import (
     F1,
     Accuracy,
+    Auroc,
+    BalancedAccuracy,
+    CalibrationError,
+    ClassF1,
+    ClassPrecision,
+    ClassRecall,
     ConfusionMatrix,
     CrossEntropy,
     Precision,
@@ -22,7 +28,7 @@ from cnnbench_plugins.metrics import (
 )
 from cnnbench_plugins.models import BlockCnn, ResNetD, ResNetSmall, Torchvision
 from cnnbench_plugins.optimizers import Adam, AdamW, Sgd
-from cnnbench_plugins.schedulers import Constant, Cosine, Cyclic, Sgdr, Step, Warmup
+from cnnbench_plugins.schedulers import Constant, Cosine, Cyclic, KerasDecay, Sgdr, Step, Warmup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +44,8 @@ def cnnbench_models() -> Sequence[type[Model]]:
 
 @hookimpl
 def cnnbench_datasets() -> Sequence[type[Dataset]]:
-    """Three datasets that need no download, and folders of images."""
-    return [Textures, Digits, Shapes, ImageFolder]
+    """Three datasets that need no download, published ones, and folders of images."""
+    return [Textures, Digits, Shapes, Mnist, Cifar10, ImageFolder]
 
 
 @hookimpl
@@ -57,10 +63,24 @@ def cnnbench_optimizers() -> Sequence[type[Optimizer]]:
 @hookimpl
 def cnnbench_schedulers() -> Sequence[type[Scheduler]]:
     """Learning-rate schedules as pure functions of progress."""
-    return [Constant, Step, Cosine, Warmup, Sgdr, Cyclic]
+    return [Constant, Step, KerasDecay, Cosine, Warmup, Sgdr, Cyclic]
 
 
 @hookimpl
 def cnnbench_metrics() -> Sequence[type[Metric]]:
     """Metrics of classification, and accuracy standardised by training time."""
-    return [Accuracy, CrossEntropy, Precision, Recall, F1, ConfusionMatrix, StandardizedAccuracy]
+    return [
+        Accuracy,
+        BalancedAccuracy,
+        CrossEntropy,
+        CalibrationError,
+        Auroc,
+        Precision,
+        Recall,
+        F1,
+        ClassPrecision,
+        ClassRecall,
+        ClassF1,
+        ConfusionMatrix,
+        StandardizedAccuracy,
+    ]

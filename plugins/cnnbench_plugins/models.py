@@ -82,18 +82,27 @@ class ResNetD(Model):
 
 
 class BlockCnn(Model):
-    """Blocks of convolution, batch normalisation, pooling and dropout, then two dense layers (Hudson, Methods).
+    """Blocks of convolution, batch normalisation, pooling and dropout, then two dense layers (Hudson).
 
-    Convolutions are not padded and pooling halves the image, so a stack of blocks needs a least image size; a larger
-    ``kernel_growth`` makes it large. The dense layers bind the network to one image size.
+    The defaults are those of the paper's public code: each block is a 3 x 3 convolution of stride 2 with "same" padding
+    and ReLU, batch normalisation, max pooling of 2 and dropout of 0.25, with 64, 128, 256, ... channels; then a dense
+    layer of 64 units with ReLU, and the head. The paper's text says that the channels grow with the number of the block
+    (64, 128, 192, ...); the code doubles them. Its single sigmoid unit is here a logit for each class, with
+    cross-entropy, which is the same model of two classes. Initial weights and the momentum of batch normalisation are
+    torch's. Each block leaves a quarter of the image's side, so four blocks need 256 px. The dense layers bind the
+    network to one image size.
     """
 
     key = "block-cnn"
+    version = "2"
     blocks: int = Field(2, ge=1, description="Number of blocks.")
-    width: int = Field(16, ge=1, description="Channels of the first block.")
-    width_growth: float = Field(1.0, ge=1, description="Channels of each block, relative to the one before it.")
-    kernel_px: int = Field(3, ge=1, description="Side of the first block's convolution.")
-    kernel_growth: int = Field(0, ge=0, description="Pixels by which each block's convolution is larger than the last.")
+    width: int = Field(64, ge=1, description="Channels of the first block.")
+    width_growth: float = Field(2.0, ge=1, description="Channels of each block, relative to the one before it.")
+    kernel_px: int = Field(3, ge=1, description="Side of the convolutions.")
+    stride: int = Field(2, ge=1, description="Stride of the convolutions; 1 keeps the size but for the pooling.")
+    padding: Literal["same", "valid"] = Field(
+        "same", description="`same`: zeros around the images, as Keras adds them; `valid`: none."
+    )
     hidden: int = Field(64, ge=1, description="Units of the dense layer before the head.")
     dropout: float = Field(0.25, ge=0, lt=1, description="Dropout at the end of each block.")
 
@@ -109,7 +118,9 @@ class BlockCnn(Model):
             shape_CHW,
             num_classes,
             widths=[round(self.width * self.width_growth**block) for block in range(self.blocks)],
-            kernels_px=[self.kernel_px + self.kernel_growth * block for block in range(self.blocks)],
+            kernel_px=self.kernel_px,
+            stride=self.stride,
+            padding=self.padding,
             hidden=self.hidden,
             dropout=self.dropout,
         )

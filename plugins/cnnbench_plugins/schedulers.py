@@ -15,7 +15,7 @@ from cnnbench.plugin import Scheduler
 if TYPE_CHECKING:
     from cnnbench.plugin import Progress
 
-__all__ = ["Constant", "Cosine", "Cyclic", "Sgdr", "Step", "Warmup"]
+__all__ = ["Constant", "Cosine", "Cyclic", "KerasDecay", "Sgdr", "Step", "Warmup"]
 
 
 class Constant(Scheduler):
@@ -40,6 +40,21 @@ class Step(Scheduler):
         drops = progress.step // (self.every_epochs * progress.steps_per_epoch)
         # A float power underflows to 0 rather than raising, which is what a rate after very many drops is.
         return self.factor**drops
+
+
+class KerasDecay(Scheduler):
+    """``1 / (1 + decay x step)``: the argument ``decay`` of Keras' optimizers before version 2.11.
+
+    Also called inverse time decay. Hasan (2020, section 2.1.1) uses it with 0.001. A step is a batch, so the same
+    ``decay`` acts faster where an epoch has more batches.
+    """
+
+    key = "keras-decay"
+    decay: float = Field(1e-3, ge=0, description="Share of the base rate that is added to the divisor at every step.")
+
+    def multiplier(self, progress: Progress) -> float:
+        """Return the quotient for the steps done in this phase."""
+        return 1 / (1 + self.decay * progress.step)
 
 
 class Cosine(Scheduler):

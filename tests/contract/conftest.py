@@ -5,6 +5,7 @@ A test that takes an argument named after a kind (``model``, ``dataset``, ...) o
 
 from __future__ import annotations
 
+import pickle
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
 
     from cnnbench.plugin import Component
 
-EXAMPLES = {"image-folder": {"path": "${CNNBENCH_TEST_IMAGES}"}}
-"""Parameters for components that have required ones; by key."""
+EXAMPLES = {
+    "cifar10": {"path": "${CNNBENCH_TEST_IMAGES}/cifar10"},
+    "image-folder": {"path": "${CNNBENCH_TEST_IMAGES}/folder"},
+    "mnist": {"path": "${CNNBENCH_TEST_IMAGES}/mnist"},
+}
+"""Parameters for components that have required ones, or would download what they need; by key."""
 
 
 def _offered() -> dict[str, list[type[Component]]]:
@@ -53,16 +58,18 @@ for _argument in ("component", *(kind.replace(" ", "_") for kind in KINDS)):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _image_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _images(tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.mktemp("images")
-    write_images(root)
+    for name, write in (("folder", write_folder), ("mnist", write_mnist), ("cifar10", write_cifar10)):
+        (root / name).mkdir()
+        write(root / name)
     patch = pytest.MonkeyPatch()
     patch.setenv("CNNBENCH_TEST_IMAGES", str(root))
     yield
     patch.undo()
 
 
-def write_images(root: Path) -> None:
+def write_folder(root: Path) -> None:
     """Write three small pictures of each of two classes."""
     rng = np.random.default_rng(0)
     for name in ("cats", "dogs"):
@@ -70,3 +77,23 @@ def write_images(root: Path) -> None:
         for number in range(3):
             pixels = rng.integers(0, 256, (9, 12 + number, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(root / name / f"{number}.png")
+
+
+def write_mnist(root: Path) -> None:
+    """Write MNIST's four files with two images of each digit for training and one for testing."""
+    rng = np.random.default_rng(0)
+    for prefix, count in (("train", 20), ("t10k", 10)):
+        images_NHW = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        label_N = np.arange(count, dtype=np.uint8) % 10
+        for name, values in (("images-idx3", images_NHW), ("labels-idx1", label_N)):
+            header = bytes((0, 0, 8, values.ndim)) + b"".join(side.to_bytes(4, "big") for side in values.shape)
+            (root / f"{prefix}-{name}-ubyte").write_bytes(header + values.tobytes())
+
+
+def write_cifar10(root: Path) -> None:
+    """Write CIFAR-10's batches with two images each."""
+    rng = np.random.default_rng(0)
+    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+        table = {b"data": rng.integers(0, 256, (2, 3072), dtype=np.uint8), b"labels": [0, 1]}
+        (root / name).write_bytes(pickle.dumps(table, 2))
+    (root / "batches.meta").write_bytes(pickle.dumps({b"label_names": [b"cat", b"dog"]}, 2))

@@ -173,9 +173,8 @@ def test_a_stack_of_blocks_that_uses_up_its_image_is_left_out(plan_of: MakePlan)
             "infeasible",
             5,
             (
-                "the network cannot be built for 16 px: block 3 of 5 gets images of 2 px, too small for its "
-                "convolution of "
-                "3 px and its pooling; use fewer blocks or larger images."
+                "the network cannot be built for 16 px: block 3 of 5 gets images of 1 px, of which its convolution "
+                "leaves 1 px and its pooling nothing; use fewer blocks or larger images."
             ),
         )
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from cnnbench_plugins.schedulers import Constant, Cosine, Cyclic, Sgdr, Step, Warmup
+from cnnbench_plugins.schedulers import Constant, Cosine, Cyclic, KerasDecay, Sgdr, Step, Warmup
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -23,6 +23,7 @@ lengths = st.floats(0.01, 50)
 schedulers = st.one_of(
     st.builds(Constant),
     st.builds(Step, every_epochs=st.integers(1, 50), factor=st.floats(1e-6, 1)),
+    st.builds(KerasDecay, decay=st.floats(0, 10)),
     st.builds(Cosine, floor=shares),
     st.builds(Warmup, epochs=lengths, start=shares, then=st.sampled_from(["constant", "cosine"]), floor=shares),
     st.builds(Sgdr, cycle_epochs=lengths, cycle_mult=st.integers(1, 5), floor=shares),
@@ -54,6 +55,15 @@ def test_step_drops_at_the_interval():
 
 def test_step_survives_very_many_drops():
     assert Step(every_epochs=1, factor=1e-3).multiplier(Progress(10**5, 10**6, 1)) == 0.0
+
+
+def test_keras_decay_divides_by_one_more_decay_at_every_step():
+    assert curve(KerasDecay(decay=0.5), 2, 2) == pytest.approx([1, 1 / 1.5, 1 / 2, 1 / 2.5])
+
+
+def test_keras_decay_as_published_ends_at_about_a_24th():
+    """Hasan: 15 epochs of 1,562 steps at 0.001."""
+    assert KerasDecay().multiplier(Progress(23_429, 23_430, 1_562)) == pytest.approx(1 / 24.4, rel=0.01)
 
 
 def test_cosine_falls_from_1_through_the_middle_towards_the_floor():
