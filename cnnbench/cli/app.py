@@ -113,9 +113,9 @@ def report(
     quiet: QuietOption = False,
 ) -> None:
     """Analyse a run folder again and rewrite its report."""
-    from cnnbench.cli.commands import rewrite_report  # noqa: PLC0415 - see the module's docstring
+    from cnnbench.cli.commands import write_and_print  # noqa: PLC0415 - see the module's docstring
 
-    rewrite_report(run, output, quiet=quiet)
+    write_and_print(run, output, quiet=quiet)
 
 
 @app.command()

@@ -69,7 +69,7 @@ def run_study(invocation: Invocation, options: RunOptions) -> int:
         if summary.num_finished == 0:
             _print_all_failed(session)
             return EXIT_ALL_FAILED
-        rewrite_report(session.folder.path, None, quiet=invocation.quiet)
+        write_and_print(session.folder.path, None, quiet=invocation.quiet, reuse=True)
     except KeyboardInterrupt:  # before the first trial, or while the report is written
         sys.stderr.write(f"Stopped; no result is lost. To continue:\n  {_command(begun=begun)}\n")
         return EXIT_INTERRUPTED
@@ -139,13 +139,13 @@ def show_plan(invocation: Invocation, runs_dir: Path) -> None:
     console.print(plan_text(session, options, registry))
 
 
-def rewrite_report(run: Path, output: Path | None, *, quiet: bool) -> None:
-    """Analyse a run folder, write its report, and print the finding."""
+def write_and_print(run: Path, output: Path | None, *, quiet: bool, reuse: bool = False) -> None:
+    """Analyse a run folder, write its report, and print the finding; ``reuse`` keeps a report that is up to date."""
     from cnnbench.report import build_view, terminal_summary, write_report  # noqa: PLC0415 - pandas, statsmodels, altair
 
     registry = Registry.discover()
     view = build_view(run)
-    page = write_report(view, _sections(registry, view), output or run / "report")
+    page = write_report(view, _sections(registry, view), output or run / "report", reuse=reuse)
     console = Console(highlight=False)
     for part in terminal_summary(view):
         console.print(part)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
+from dataclasses import fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,29 +20,39 @@ if TYPE_CHECKING:
     from cnnbench.types import Section, StudyView
 
 
-def write_report(view: StudyView, sections: Sequence[Section], directory: Path) -> Path:
+_MADE_FROM = ".made-from"
+"""File beside the page that names what it was made from."""
+
+
+def write_report(view: StudyView, sections: Sequence[Section], directory: Path, *, reuse: bool = False) -> Path:
     """Write the report of a study into ``directory`` and return the path of its page.
 
     Writes ``figures/*.svg`` and ``*.pdf``, ``trials.csv``, ``findings.json`` and, last, ``index.html``, which needs no
     network and none of the other files. Each file is whole whenever it exists; figures that an earlier report left
-    there are removed. The same view gives the same bytes.
+    there are removed. The same view gives the same bytes; with ``reuse``, a report that this version wrote from the
+    same view is left as it is, because drawing its figures takes seconds.
 
     Raises:
         StoreError: A file cannot be written.
     """
+    made_from, page = _fingerprint(view, sections), directory / "index.html"
+    whole = all((directory / name).exists() for name in ("index.html", "trials.csv", "findings.json"))
+    if reuse and whole and _read(directory / _MADE_FROM) == made_from:
+        return page
     html, drawings = render_page(view, sections)
     files = {f"figures/{drawing.key}.svg": drawing.svg_file() for drawing in drawings}
     files |= {f"figures/{drawing.key}.pdf": drawing.pdf_file() for drawing in drawings}
     files |= {"trials.csv": trials_csv(view).encode(), "findings.json": findings_json(view).encode()}
-    page = directory / "index.html"
     try:
         (directory / "figures").mkdir(parents=True, exist_ok=True)
+        (directory / _MADE_FROM).unlink(missing_ok=True)
         for name, content in files.items():
             _replace(directory / name, content)
         _replace(page, html.encode())
         for path in (directory / "figures").iterdir():
             if path.suffix in {".svg", ".pdf"} and f"figures/{path.name}" not in files:
                 path.unlink()
+        _replace(directory / _MADE_FROM, made_from)
     except OSError as error:
         reason = error.strerror or str(error)
         raise StoreError(
@@ -47,6 +60,20 @@ def write_report(view: StudyView, sections: Sequence[Section], directory: Path) 
             f"again: the trials are safe."
         ) from error
     return page
+
+
+def _fingerprint(view: StudyView, sections: Sequence[Section]) -> bytes:
+    """Name everything that a report is made from, and the version that makes it."""
+    parts = [version("cnnbench"), findings_json(view), trials_csv(view), *map(repr, sections)]
+    parts += [repr(getattr(view, part.name)) for part in fields(view) if part.name not in {"findings", "trials"}]
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest().encode()
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -49,9 +49,9 @@ def test_paths_are_printed_whole(
     session = open_session(study, registry, options)
     run_session(session, registry, options, registry.observers())
     page = session.folder.report_dir / "index.html"
-    monkeypatch.setattr("cnnbench.report.write_report", lambda *_: page)
+    monkeypatch.setattr("cnnbench.report.write_report", lambda *_, **__: page)
 
-    commands.rewrite_report(session.folder.path, None, quiet=False)
+    commands.write_and_print(session.folder.path, None, quiet=False)
 
     lines = capsys.readouterr().out.splitlines()
     assert f"Report   {page}" in lines

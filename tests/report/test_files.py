@@ -15,6 +15,8 @@ import pytest
 
 from cnnbench.errors import StoreError
 from cnnbench.report import export, write_report
+from cnnbench.report import write as write_module
+from cnnbench.types import Factor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +33,13 @@ def written(full: StudyView, section: Section, tmp_path_factory: pytest.TempPath
 
 
 def test_the_page_and_its_companions_are_written(written: Path):
-    assert {path.name for path in written.iterdir()} == {"index.html", "trials.csv", "findings.json", "figures"}
+    assert {path.name for path in written.iterdir()} == {
+        "index.html",
+        "trials.csv",
+        "findings.json",
+        "figures",
+        ".made-from",
+    }
 
 
 def test_the_path_of_the_page_is_returned(one_trial_each: StudyView, tmp_path: Path):
@@ -137,3 +145,27 @@ def test_a_failed_write_leaves_the_old_page_and_no_temporary_file(
         write_report(one_trial_each, [], tmp_path)
     assert page.read_bytes() == before
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
+
+
+def test_a_report_that_is_up_to_date_is_left_as_it_is_and_any_other_is_made_again(
+    tmp_path: Path, make_view: Callable[..., StudyView], monkeypatch: pytest.MonkeyPatch
+):
+    view = make_view((Factor("regime", ("none", "gradual")),), 2)
+    page = write_report(view, [], tmp_path)
+    whole = page.read_bytes()
+    drawn: list[StudyView] = []
+    render = write_module.render_page
+    monkeypatch.setattr(
+        write_module, "render_page", lambda seen, sections: drawn.append(seen) or render(seen, sections)
+    )
+
+    write_report(view, [], tmp_path, reuse=True)
+    assert drawn == []
+    (tmp_path / "trials.csv").unlink()
+    write_report(view, [], tmp_path, reuse=True)
+    changed = replace(view, question="Another?")
+    write_report(changed, [], tmp_path, reuse=True)
+    write_report(view, [], tmp_path)
+
+    assert len(drawn) == 3
+    assert page.read_bytes() == whole
