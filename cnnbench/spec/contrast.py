@@ -19,7 +19,8 @@ def parse_contrast(text: str, levels: Sequence[Level]) -> tuple[float, ...]:
     """Return the weight of each of ``levels`` in a contrast.
 
     Terms are joined by ``+`` or ``-`` with spaces around them, so that level names may contain hyphens. A term is a
-    level, or a weight (``0.5``, ``1/3``) and a level, with or without ``*`` between them.
+    level, or a weight (``0.5``, ``1/3``) and a level, with or without ``*`` between them. A level whose name holds a
+    sign as a word of its own (``a - b``, ``a -``) cannot be told from an operator, and is refused.
 
     Raises:
         ValueError: A term is no level, a level comes twice, or the weights do not sum to zero.
@@ -56,4 +57,6 @@ def _term(term: str, by_name: dict[str, int]) -> tuple[float, str]:
             raise ValueError(f"the weight `{weighted[1]}` of the contrast divides by zero.")
         return float(numerator) / float(denominator or 1), weighted[2]
     known = ", ".join(f"`{name}`" for name in by_name)
-    raise ValueError(f"`{term}` is no level; the levels are {known}, and terms are joined by ` + ` or ` - `.")
+    odd = next((name for name in by_name if {"+", "-"} & set(name.split())), None)
+    rename = f" The level `{odd}` cannot be told from an operator; rename it." if odd is not None else ""
+    raise ValueError(f"`{term}` is no level; the levels are {known}, and terms are joined by ` + ` or ` - `.{rename}")

@@ -19,7 +19,7 @@ LEVELS = st.one_of(
 
 @given(LEVELS, st.data())
 def test_a_contrast_gives_back_the_weights_it_was_written_with(levels: list[str | int | float], data: st.DataObject):
-    assume(not any(" - " in str(level) for level in levels))
+    assume(not any({"+", "-"} & set(str(level).split()) for level in levels))
     drawn = data.draw(
         st.lists(st.fractions(-3, 3, max_denominator=7), min_size=len(levels) - 1, max_size=len(levels) - 1)
     )
@@ -51,6 +51,13 @@ def test_a_contrast_gives_back_the_weights_it_was_written_with(levels: list[str 
 )
 def test_contrasts_are_read_as_researchers_write_them(text: str, levels: tuple[str, ...], weights: tuple[float, ...]):
     assert parse_contrast(text, levels) == pytest.approx(weights)
+
+
+@pytest.mark.parametrize("level", ["a -", "a - b"])
+def test_a_level_that_looks_like_an_operator_has_to_be_renamed(level: str):
+    sentence = f"The level `{level}` cannot be told from an operator; rename it."
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        parse_contrast(f"{level} - c", [level, "c"])
 
 
 @pytest.mark.parametrize(
