@@ -5,10 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from cnnbench.execute import RunOptions, Session, open_session
 from cnnbench.registry import Registry
 from cnnbench.spec import StudyFile, load_study
+
+# Examples have no deadline: a busy machine is no failure. `tox` repeats the same examples; at hand they are drawn anew.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("exploring", deadline=None)
+settings.load_profile("exploring")
 
 TINY_STUDY = """
 format = 1
