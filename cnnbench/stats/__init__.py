@@ -7,7 +7,7 @@ from cnnbench.stats.curves import summarise_curves
 from cnnbench.stats.engine import analyse
 from cnnbench.stats.flat import flat_columns, flat_rows
 from cnnbench.stats.interface import AnalysisInput
-from cnnbench.stats.table import TableQuestion, read_table
+from cnnbench.stats.trials.table import TableQuestion, read_table
 
 __all__ = [
     "AnalysisInput",

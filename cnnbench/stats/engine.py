@@ -8,26 +8,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnbench.stats.anova import omnibus
-from cnnbench.stats.audit import audit
-from cnnbench.stats.cells import cell_data, observed_cells
-from cnnbench.stats.effects import Draft, Setting, adjusted, answer, verdict
-from cnnbench.stats.families import interaction_families, pairwise_families, simple_families
-from cnnbench.stats.further_tests import further_tests
-from cnnbench.stats.marginals import marginal_means, marginal_note
-from cnnbench.stats.notes import describe
-from cnnbench.stats.prepare import environment_refusal, read_trials, scale_for, select, to_scale
+from cnnbench.stats.effects.answers import Draft, Setting, adjusted, answer, verdict
+from cnnbench.stats.effects.families import interaction_families, pairwise_families, simple_families
+from cnnbench.stats.effects.marginals import marginal_means, marginal_note
+from cnnbench.stats.omnibus.anova import omnibus
+from cnnbench.stats.omnibus.further_tests import further_tests
 from cnnbench.stats.references import check_claim, check_value
-from cnnbench.stats.wording import effect_sentence, headline
+from cnnbench.stats.trials.audit import audit
+from cnnbench.stats.trials.cells import cell_data, observed_cells
+from cnnbench.stats.trials.prepare import environment_refusal, read_trials, scale_for, select, to_scale
+from cnnbench.stats.words.notes import describe
+from cnnbench.stats.words.wording import effect_sentence, headline
 from cnnbench.types import Findings, Refusal, ResponseFindings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cnnbench.spec import Hypothesis
-    from cnnbench.stats.cells import CellData
     from cnnbench.stats.interface import AnalysisInput
-    from cnnbench.stats.prepare import Scale, Selection, Trials
+    from cnnbench.stats.trials.cells import CellData
+    from cnnbench.stats.trials.prepare import Scale, Selection, Trials
     from cnnbench.types import Cell, Claim, DesignAudit, ReferenceCheck, ResponseInfo, TestTable
 
 

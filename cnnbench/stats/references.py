@@ -6,18 +6,18 @@ from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Literal
 
-from cnnbench.stats.cells import level_text
-from cnnbench.stats.effects import adjusted, answer, estimated, question_of, verdict
-from cnnbench.stats.estimate import two_sided_p
-from cnnbench.stats.marginals import mean_estimate
-from cnnbench.stats.questions import cell_average, level_index
-from cnnbench.stats.wording import effect_sentence, interval_text, number, p_text
+from cnnbench.stats.effects.answers import adjusted, answer, estimated, question_of, verdict
+from cnnbench.stats.effects.estimate import two_sided_p
+from cnnbench.stats.effects.marginals import mean_estimate
+from cnnbench.stats.effects.questions import cell_average
+from cnnbench.stats.trials.cells import level_index, level_text
+from cnnbench.stats.words.wording import effect_sentence, interval_text, number, p_text
 from cnnbench.types import Cell, Claim, Interval, ReferenceCheck, Refusal
 
 if TYPE_CHECKING:
     from cnnbench.spec import Reference
-    from cnnbench.stats.cells import CellData
-    from cnnbench.stats.effects import Draft, Setting
+    from cnnbench.stats.effects.answers import Draft, Setting
+    from cnnbench.stats.trials.cells import CellData
 
 MOST_NAMED_PLACES = 4
 

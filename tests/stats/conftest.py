@@ -16,7 +16,7 @@ import pytest
 
 from cnnbench.spec import AnalysisSpec
 from cnnbench.stats import AnalysisInput
-from cnnbench.stats.cells import CellData, cell_data
+from cnnbench.stats.trials.cells import CellData, cell_data
 from cnnbench.types import Factor, Response, ResponseInfo
 
 ORACLE = Path(__file__).parent / "oracle"

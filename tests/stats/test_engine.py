@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cnnbench.spec import Hypothesis, Reference
 from cnnbench.stats import analyse
-from cnnbench.stats.cells import level_text
+from cnnbench.stats.trials.cells import level_text
 from cnnbench.types import Factor
 
 if TYPE_CHECKING:

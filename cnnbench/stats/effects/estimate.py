@@ -1,0 +1,265 @@
+"""A weighted sum of cell means with its uncertainty: contrasts, slopes and means alike.
+
+Shapes: K replicates, M cells of the grid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import nct, norm
+from scipy.stats import t as student_t
+
+from cnnbench.stats.omnibus.anova import additive_error
+from cnnbench.stats.trials.cells import t_interval
+from cnnbench.types import Refusal
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cnnbench.stats.trials.cells import CellData
+    from cnnbench.types import Interval
+
+FEWEST_FOR_SIGN_FLIP = 6
+"""With 5 replicates the smallest two-sided p of the exact test is 2 / 2^5 = 0.0625."""
+MOST_FOR_SIGN_FLIP = 32
+"""Beyond, the enumeration takes long and the t test is hardly sensitive to the distribution."""
+POWER = 0.8
+MOST_SEEDS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """An estimate, its standard error, and the second analysis beside it."""
+
+    value: float
+    se: float
+    df: float
+    n: int
+    """Replicates (paired) or trials (independent) behind it."""
+    n_per_cell: int
+    """Replicates (paired), or the fewest trials in a cell that counts (independent)."""
+    method: str
+    robust_p: float | None
+    robust_method: str
+
+    @property
+    def t(self) -> float:
+        """Student's t against zero."""
+        return self.value / self.se
+
+    @property
+    def p(self) -> float:
+        """Two-sided p of `t`."""
+        return two_sided_p(self.t, self.df)
+
+    def interval(self, alpha: float) -> Interval:
+        """Return the 1 - ``alpha`` interval."""
+        return t_interval(self.value, self.se, self.df, alpha)
+
+
+def two_sided_p(t: float, df: float) -> float:
+    """Return the two-sided p value of Student's t."""
+    return float(2 * student_t.sf(abs(t), df))
+
+
+def estimate(
+    data: CellData, weights_M: NDArray[np.float64], what: str, product_M: NDArray[np.float64] | None = None
+) -> Estimate | Refusal:
+    """Estimate ``sum of weights x cell means``, with the method that the design decides.
+
+    Shared seeds: a one-sample t over the replicates' scores. Independent seeds: Welch-Satterthwaite. One trial per
+    cell: the error of the main-effects model (with ``product_M`` in it, where the estimate is that column's slope).
+    ``what`` names the estimate in a refusal.
+    """
+    used_M = np.abs(weights_M) > 1e-12
+    if (used_M & ~data.seen_M).any():
+        missing = data.cell_name(int(np.flatnonzero(used_M & ~data.seen_M)[0]))
+        return Refusal(what, f"It needs a cell without trials ({missing}).", "Run that cell.")
+    if not data.replicated:
+        return _additive(data, weights_M, what, product_M)
+    if data.paired:
+        return _paired(data, weights_M, what)
+    return welch(data, weights_M, what)
+
+
+def _paired(data: CellData, weights_M: NDArray[np.float64], what: str) -> Estimate | Refusal:
+    used_M = np.abs(weights_M) > 1e-12
+    complete_K = data.complete_rows(used_M)
+    scores_K = data.y_KM[complete_K][:, used_M] @ weights_M[used_M] + data.offset * float(weights_M.sum())
+    n = len(scores_K)
+    if n < 2:
+        return Refusal(
+            what,
+            f"Only {n} replicate(s) have a trial in every cell that it needs; at least 2 are needed.",
+            "Rerun the failed trials (`--retry-failed`) or add replicates.",
+        )
+    sd = float(scores_K.std(ddof=1))
+    if sd <= data.tiny:
+        return Refusal(
+            what,
+            f"All {n} replicates give the same value, {scores_K.mean():.4g}, so there is no noise to test against.",
+            "Check that replicates have different seeds.",
+        )
+    left_out = [label for label, kept in zip(data.replicates, complete_K, strict=True) if not kept]
+    without = f"; incomplete and left out: replicate {', '.join(map(str, left_out))}" if left_out else ""
+    contrast = abs(float(weights_M.sum())) < 1e-9
+    flip = sign_flip_p(scores_K) if contrast else None
+    return Estimate(
+        float(scores_K.mean()),
+        sd / n**0.5,
+        n - 1,
+        n,
+        n,
+        f"one-sample t over the per-seed values of {n} replicates{without}",
+        flip,
+        "exact sign-flip test" if flip is not None else "",
+    )
+
+
+def sign_flip_p(scores_K: NDArray[np.float64]) -> float | None:
+    """Return the exact two-sided p of the mean under all 2^K changes of sign (Fisher 1935, The Design of Experiments).
+
+    Every sign pattern is counted, by splitting the scores into halves whose 2^(K/2) sums are enumerated and matched.
+    None below 6 replicates, where p < 0.05 is out of reach, and above 32.
+    """
+    if not FEWEST_FOR_SIGN_FLIP <= len(scores_K) <= MOST_FOR_SIGN_FLIP:
+        return None
+    half = len(scores_K) // 2
+    first, second = _signed_sums(scores_K[:half]), np.sort(_signed_sums(scores_K[half:]))
+    threshold = abs(float(scores_K.sum())) - 1e-10 * float(np.abs(scores_K).sum())
+    above = len(second) - np.searchsorted(second, threshold - first, side="left")
+    below = np.searchsorted(second, -threshold - first, side="right")
+    return min(1.0, float((above + below).sum()) / 2.0 ** len(scores_K))
+
+
+def _signed_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums + value, sums - value])
+    return sums
+
+
+def welch(data: CellData, weights_M: NDArray[np.float64], what: str) -> Estimate | Refusal:
+    """Estimate with a variance for each cell: variance sum c^2 v / n, degrees of freedom by Satterthwaite.
+
+    df = (sum c^2 v / n)^2 / sum[(c^2 v / n)^2 / (n - 1)] (Satterthwaite 1946, Biometrics Bulletin 2, 110-114; Welch
+    1947, Biometrika 34, 28-35). The pooled-variance t stands beside it; it stands alone where a cell's variance cannot
+    be estimated.
+    """
+    classical = pooled(data, weights_M, what)
+    if isinstance(classical, Refusal):
+        return classical
+    used_M = np.abs(weights_M) > 1e-12
+    n, var = data.n_M[used_M], data.var_M[used_M]
+    if (n < 2).any() or (var <= data.tiny**2).any():
+        return classical
+    part = weights_M[used_M] ** 2 * var / n
+    variance = float(part.sum())
+    df = variance**2 / float((part**2 / (n - 1)).sum())
+    method = f"Welch-Satterthwaite t over {int(n.sum())} trials in {len(n)} cells"
+    smallest = int(n.min())
+    return Estimate(
+        classical.value, variance**0.5, df, int(n.sum()), smallest, method, classical.p, "pooled-variance t test"
+    )
+
+
+def pooled(data: CellData, weights_M: NDArray[np.float64], what: str) -> Estimate | Refusal:
+    """Estimate with the variance pooled over all cells, as in R's emmeans: variance MSE sum c^2 / n, df = N - cells."""
+    if data.ss_within <= data.df_within * data.tiny**2:
+        return Refusal(
+            what,
+            "Trials of the same cell do not differ at all, so there is no noise to hold it against.",
+            "Check that replicates have different seeds.",
+        )
+    used_M = np.abs(weights_M) > 1e-12
+    mse = data.ss_within / data.df_within
+    return _with_error(
+        data,
+        weights_M,
+        (mse, data.df_within),
+        f"t with the pooled variance of all cells ({int(data.n_M[used_M].sum())} trials)",
+    )
+
+
+def _additive(
+    data: CellData, weights_M: NDArray[np.float64], what: str, product_M: NDArray[np.float64] | None
+) -> Estimate | Refusal:
+    ss, df = additive_error(data, None if product_M is None else [product_M])
+    if df < 1 or ss <= df * data.tiny**2:
+        return Refusal(
+            what,
+            "With one trial per cell nothing is left to estimate the noise from.",
+            "Run at least 2 replicates per cell.",
+        )
+    return _with_error(
+        data, weights_M, (ss / df, df), "t with the residual of the main-effects model, as there is one trial per cell"
+    )
+
+
+def _with_error(data: CellData, weights_M: NDArray[np.float64], error: tuple[float, int], method: str) -> Estimate:
+    used_M = np.abs(weights_M) > 1e-12
+    mse, df = error
+    n_M = data.n_M[used_M]
+    value = float(weights_M[used_M] @ data.mean_M[used_M]) + data.offset * float(weights_M.sum())
+    se = float(np.sqrt(mse * (weights_M[used_M] ** 2 / n_M).sum()))
+    return Estimate(value, se, df, int(n_M.sum()), int(n_M.min()), method, None, "")
+
+
+def fixed_block(data: CellData, weights_M: NDArray[np.float64]) -> Estimate | None:
+    """Estimate a contrast over all trials of a paired design, gaps included, with replicates as fixed blocks.
+
+    Ordinary least squares of cells plus replicates, by the normal equations of the cells once the replicates are taken
+    out (intra-block analysis: John & Williams 1995, Cyclic and Computer Generated Designs). Shown beside the per-seed t
+    only, as its size reaches 31 % where seeds have slopes of their own. None where the contrast is not estimable or no
+    noise is left.
+    """
+    y_KM = data.y_KM[np.isfinite(data.y_KM).any(axis=1)]
+    seen_KM = np.isfinite(y_KM)
+    n_K = seen_KM.sum(axis=1, keepdims=True)
+    centred_KM = np.where(seen_KM, y_KM - np.nanmean(y_KM, axis=1, keepdims=True), 0.0)
+    information_MM = np.diag(seen_KM.sum(axis=0)) - seen_KM.T @ (seen_KM / n_K)
+    inverse_MM = np.linalg.pinv(information_MM, hermitian=True)
+    beta_M = inverse_MM @ centred_KM.sum(axis=0)
+    n = int(n_K.sum())
+    df = n - len(n_K) - int(np.linalg.matrix_rank(information_MM, hermitian=True))
+    fitted_KM = beta_M - (seen_KM @ beta_M)[:, None] / n_K
+    ss = float(((centred_KM - fitted_KM)[seen_KM] ** 2).sum())
+    estimable = np.allclose(weights_M @ inverse_MM @ information_MM, weights_M, atol=1e-8)
+    if not estimable or df < 1 or ss <= df * data.tiny**2:
+        return None
+    se = float(np.sqrt(ss / df * (weights_M @ inverse_MM @ weights_M)))
+    method = "least squares with replicates as fixed blocks"
+    return Estimate(float(weights_M @ beta_M), se, df, n, int(data.n_M[data.seen_M].min()), method, None, "")
+
+
+def equivalence_p(found: Estimate, margin: float) -> float:
+    """Return the larger p of the two one-sided tests against -margin and +margin (Schuirmann 1987)."""
+    below = student_t.sf((found.value + margin) / found.se, found.df)
+    above = student_t.cdf((found.value - margin) / found.se, found.df)
+    return float(max(below, above))
+
+
+def seeds_needed(found: Estimate, margin: float | None, alpha: float) -> int | None:
+    """Return the replicates per cell for 80 % power at the observed noise; None beyond 1,000.
+
+    With a margin: enough to detect an effect of that size, and to show equivalence if there is none. Without: enough to
+    detect an effect as large as the one observed. Power of the t test from the noncentral t, df growing with n - 1.
+    """
+    target = abs(found.value) if margin is None else margin
+    noise = found.se * found.n_per_cell**0.5
+    ratio = noise / target if target > 0 else np.inf
+    guess = (norm.isf(alpha / 2) + norm.ppf(POWER)) ** 2 * ratio**2
+    if guess > MOST_SEEDS:
+        return None
+    df_per_n = found.df / max(1, found.n_per_cell - 1)
+    n = np.arange(max(2, int(guess * 0.8)), int(guess * 1.5) + 12)
+    df = df_per_n * (n - 1)
+    shift = np.sqrt(n) / ratio
+    power = np.asarray(nct.sf(student_t.isf(alpha / 2, df), df, shift))
+    if margin is not None:
+        power = np.minimum(power, 2 * student_t.cdf(shift - student_t.isf(alpha, df), df) - 1)
+    enough = n[power >= POWER]
+    return int(enough[0]) if len(enough) and enough[0] <= MOST_SEEDS else None

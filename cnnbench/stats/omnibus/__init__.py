@@ -1,0 +1,1 @@
+"""Tests of whole terms: a factor's main effect, an interaction."""

@@ -1,0 +1,1 @@
+"""What is analysed: trials as a table of replicates by cells, and the audit of their design."""

@@ -1,0 +1,130 @@
+"""What the design can bear, found before any test."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnnbench.stats.trials.cells import grid, level_text
+from cnnbench.stats.trials.models import connected
+from cnnbench.types import DesignAudit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cnnbench.stats.interface import AnalysisInput
+    from cnnbench.stats.trials.cells import CellData
+    from cnnbench.stats.trials.prepare import Selection, Trials
+    from cnnbench.types import Level
+
+
+def audit(data: AnalysisInput, trials: Trials, selection: Selection, cells: CellData | None) -> DesignAudit:
+    """Describe the trials of one response as a design. ``cells`` is None where no trial is left."""
+    full = grid(data.factors)
+    cell_N = trials.cell_N[selection.kept_N]
+    n_M = np.bincount(cell_N, minlength=len(full))
+    missing = tuple(full[i] for i in np.flatnonzero(n_M == 0))
+    filled = n_M[n_M > 0]
+    replicate_N = trials.replicate_N[selection.kept_N]
+    labels, counts = np.unique(replicate_N, return_counts=True)
+    complete = tuple(int(label) for label, count in zip(labels, counts, strict=True) if count == len(filled))
+    linked = cells is not None and connected(cells)
+    return DesignAudit(
+        factors=data.factors,
+        num_cells=len(full),
+        num_trials=len(cell_N),
+        replicates=data.replicates,
+        min_n=int(filled.min()) if len(filled) else 0,
+        max_n=int(filled.max()) if len(filled) else 0,
+        missing=missing,
+        failed=len(data.failures),
+        pending=data.pending,
+        paired=data.paired,
+        complete_replicates=complete,
+        rank=len(filled),
+        connected=linked,
+        sentences=(
+            _size(len(cell_N), len(filled), len(full), filled.tolist()),
+            *_missing(data, missing),
+            *_failures(data),
+            *_pairing(data, labels.tolist(), complete),
+            *_connection(linked=linked or not len(filled)),
+            *_lost_levels(data, cells),
+        ),
+    )
+
+
+def _size(num_trials: int, filled: int, num_cells: int, n: list[int]) -> str:
+    if not num_trials:
+        return f"No trial of the {_plural(num_cells, 'cell')} can be analysed."
+    each = f"{n[0]} each" if min(n) == max(n) else f"{min(n)} to {max(n)} each; means are unweighted over cells"
+    return f"{_plural(num_trials, 'trial')} in {filled} of {_plural(num_cells, 'cell')}, {each}."
+
+
+def _missing(data: AnalysisInput, missing: tuple[Mapping[str, Level], ...]) -> list[str]:
+    if not missing or not data.trials.shape[0]:
+        return []
+    excluded = Counter(
+        next((e.kind for e in data.exclusions if dict(e.cell) == dict(cell)), "without a finished trial")
+        for cell in missing
+    )
+    kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(excluded.items()))
+    return [f"{_plural(len(missing), 'cell')} missing ({kinds}): {_cells(missing)}."]
+
+
+def _failures(data: AnalysisInput) -> list[str]:
+    sentences = []
+    if data.failures:
+        classes = Counter(failure.error_class for failure in data.failures)
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(classes.items()))
+        by_cell = Counter(tuple(failure.trial.cell.items()) for failure in data.failures)
+        where, most = max(by_cell.items(), key=lambda item: (item[1], str(item[0])))
+        worst = f"; the most in one cell is {most} ({_cells([dict(where)])})" if data.factors else ""
+        sentences.append(f"{_plural(len(data.failures), 'trial')} failed ({kinds}){worst}.")
+    if data.pending:
+        sentences.append(f"{_plural(data.pending, 'planned trial')} not run yet: these are interim results.")
+    return sentences
+
+
+def _pairing(data: AnalysisInput, labels: list[int], complete: tuple[int, ...]) -> list[str]:
+    if not data.paired:
+        return ["Every trial has seeds of its own, so trials are independent."]
+    lacking = [label for label in labels if label not in complete]
+    sentence = "Replicates share their seeds over all cells, so that each replicate is a block"
+    if not lacking:
+        return [f"{sentence}; all {len(labels)} are complete."]
+    which = ", ".join(str(label) for label in lacking)
+    return [
+        f"{sentence}; {len(complete)} of {len(labels)} are complete.",
+        f"Tests leave out replicate {which} where it lacks a cell that they need.",
+    ]
+
+
+def _connection(*, linked: bool) -> list[str]:
+    if linked:
+        return []
+    return ["The grid is disconnected: its parts share no level, so main effects cannot be estimated across them."]
+
+
+def _lost_levels(data: AnalysisInput, cells: CellData | None) -> list[str]:
+    if cells is None:
+        return []
+    sentences = []
+    for declared, kept in zip(data.factors, cells.factors, strict=True):
+        lost = [level_text(level) for level in declared.levels if level not in kept.levels]
+        if lost:
+            sentences.append(
+                f"No trial has {declared.name} {' or '.join(lost)}; everything below is about the other levels."
+            )
+    return sentences
+
+
+def _cells(cells: list[Mapping[str, Level]] | tuple[Mapping[str, Level], ...]) -> str:
+    shown = ["/".join(level_text(level) for level in cell.values()) for cell in cells[:6]]
+    return ", ".join(shown) + (f" and {len(cells) - 6} more" if len(cells) > 6 else "")
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

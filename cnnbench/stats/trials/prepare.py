@@ -1,0 +1,199 @@
+"""From the table of trials to the values of one response: checks, selection, scale.
+
+Shapes: N trials.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from cnnbench.errors import AnalysisError
+from cnnbench.stats.trials.cells import level_index, level_text
+from cnnbench.types import Refusal
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cnnbench.stats.interface import AnalysisInput
+    from cnnbench.types import Factor, ResponseInfo
+
+Scale = Literal["raw", "log", "logit"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trials:
+    """The checked table."""
+
+    ids: tuple[str, ...]
+    cell_N: NDArray[np.int64]
+    """Index in the full grid of the study's factors, the last factor varying fastest."""
+    replicate_N: NDArray[np.int64]
+    concurrent_N: NDArray[np.bool_]
+    """Whether the trial ran beside others on its device."""
+    environments: tuple[str, ...]
+    """One per trial."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """The trials of one response that can be analysed."""
+
+    kept_N: NDArray[np.bool_]
+    y_N: NDArray[np.float64]
+    """Response of all trials in its own unit."""
+    refusals: tuple[Refusal, ...]
+
+
+def read_trials(data: AnalysisInput) -> Trials:
+    """Check the table and number its cells.
+
+    Raises:
+        AnalysisError: A column is missing or holds no numbers, a level is unknown, or a trial is there twice.
+    """
+    frame = data.trials
+    needed = ["trial_id", "replicate", "concurrent_trials", "environment_key"]
+    needed += [factor.name for factor in data.factors] + [info.response.name for info in data.responses]
+    missing = [name for name in needed if name not in frame.columns]
+    if missing:
+        raise AnalysisError(
+            f"The table of trials lacks the column `{missing[0]}`; read the trials again from the store."
+        )
+    cell_N = np.zeros(len(frame), dtype=np.int64)
+    for factor in data.factors:
+        cell_N = cell_N * len(factor.levels) + _level_indices(frame[factor.name], factor)
+    replicate_N = _numbers(frame, "replicate").astype(np.int64)
+    trials = Trials(
+        tuple(str(value) for value in frame["trial_id"]),
+        cell_N,
+        replicate_N,
+        _numbers(frame, "concurrent_trials") > 1,
+        tuple(str(value) for value in frame["environment_key"]),
+    )
+    places = np.stack([cell_N, replicate_N])
+    if np.unique(places, axis=1).shape[1] < len(frame):
+        raise AnalysisError("Two trials of the table are the same replicate of the same cell; keep one of them.")
+    return trials
+
+
+def _level_indices(column: pd.Series, factor: Factor) -> NDArray[np.int64]:
+    by_text = {level_text(level): index for index, level in enumerate(factor.levels)}
+    values = column.tolist()
+    found = {}
+    for key in {(type(value), value) for value in values}:
+        index = level_index(factor, key[1])
+        index = by_text.get(level_text(key[1])) if index is None else index
+        if index is None:
+            raise AnalysisError(
+                f"A trial has level `{key[1]}` of factor `{factor.name}`, which the study does not name; "
+                f"its levels are {', '.join(f'`{level}`' for level in factor.levels)}."
+            )
+        found[key] = index
+    return np.array([found[type(value), value] for value in values], dtype=np.int64)
+
+
+def _numbers(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    try:
+        return np.asarray(pd.to_numeric(frame[name]), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise AnalysisError(f"The column `{name}` of the table of trials holds something that is no number.") from error
+
+
+def environment_refusal(data: AnalysisInput, trials: Trials) -> Refusal | None:
+    """Return why trials of different places may not be compared, or None where they may."""
+    keys, counts = np.unique(np.array(trials.environments, dtype=object).astype(str), return_counts=True)
+    if len(keys) < 2 or data.analysis.pool_environments:
+        return None
+    each = "; ".join(f"{count} in {key}" for key, count in zip(keys, counts, strict=True))
+    return Refusal(
+        "all tests",
+        f"The trials come from {len(keys)} environments that may give different results ({each}).",
+        "Rerun the study in one environment (`--fresh`), or set `pool_environments = true` in `[analysis]`.",
+    )
+
+
+def select(data: AnalysisInput, trials: Trials, info: ResponseInfo) -> Selection:
+    """Return which trials count for a response, and a refusal for each reason to leave some out."""
+    name = info.response.name
+    y_N = _numbers(data.trials, name)
+    finite_N = np.isfinite(y_N)
+    kept_N = finite_N.copy()
+    refusals = []
+    if not finite_N.all():
+        refusals.append(
+            Refusal(
+                f"{name} of {_count(~finite_N)}",
+                f"The value is not finite, and it is left out: {_named(trials, ~finite_N)}.",
+                "See why these trials gave no number; a diverged training belongs among the failures.",
+            )
+        )
+    beside_N = trials.concurrent_N & finite_N
+    if info.uses_time and beside_N.any():
+        kept_N &= ~trials.concurrent_N
+        refusals.append(
+            Refusal(
+                f"{name} of {_count(beside_N)}",
+                "It depends on measured time and the trial ran beside others on its device, so it is left out: "
+                f"{_named(trials, beside_N)}.",
+                'Rerun with `timing = "exclusive"` in `[design]`.',
+            )
+        )
+    return Selection(kept_N, y_N, tuple(refusals))
+
+
+def _count(which_N: NDArray[np.bool_]) -> str:
+    number = int(which_N.sum())
+    return f"{number} trial{'s' if number > 1 else ''}"
+
+
+def _named(trials: Trials, which_N: NDArray[np.bool_]) -> str:
+    ids = [trials.ids[i][:12] for i in np.flatnonzero(which_N)]
+    return ", ".join(ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
+
+
+def scale_for(data: AnalysisInput, info: ResponseInfo) -> tuple[Scale, str]:
+    """Return the analysis scale of a response and, where it is not the study's, a note.
+
+    The study's scale is meant for its own response. A further response whose metric declares bounds that do not fit is
+    analysed as it is; that is decided by the declaration, never by the values.
+    """
+    wanted: Scale = data.analysis.scale
+    if wanted == "raw" or info is data.responses[0]:
+        return wanted, ""
+    fits = info.bounded == "unit" or (wanted == "log" and info.bounded == "positive")
+    if fits:
+        return wanted, ""
+    return "raw", f"Analysed on its own scale: the {wanted} scale of the study does not suit the bounds of this metric."
+
+
+def to_scale(y_N: NDArray[np.float64], scale: Scale, name: str) -> tuple[NDArray[np.float64], str] | Refusal:
+    """Transform a response, and say what was done to values on a bound.
+
+    ``logit``: log(y / (1 - y)). Values of exactly 0 or 1 are first moved inwards by half the smallest distance from a
+    bound that occurs among the others. For fractions k / n that is at least half an example, as in the empirical logit
+    log((k + 1/2) / (n - k + 1/2)), whose n is not known here.
+    """
+    if scale == "raw":
+        return y_N, ""
+    if scale == "log":
+        if (y_N > 0).all():
+            return np.log(y_N), ""
+        why = f"The log scale needs positive values; {int((y_N <= 0).sum())} trial(s) have {name} <= 0."
+        return Refusal(f"analysis of {name}", why, 'Use `scale = "raw"` in `[analysis]`.')
+    if ((y_N < 0) | (y_N > 1)).any():
+        why = "The logit scale needs fractions between 0 and 1."
+        return Refusal(f"analysis of {name}", why, 'Use `scale = "raw"` or `"log"` in `[analysis]`.')
+    distance_N = np.minimum(y_N, 1 - y_N)
+    bound_N = distance_N == 0
+    if bound_N.all():
+        why = "Every trial lies on 0 or 1, where the logit is infinite."
+        return Refusal(f"analysis of {name}", why, 'Use `scale = "raw"` in `[analysis]`.')
+    note = ""
+    if bound_N.any():
+        step = float(distance_N[~bound_N].min()) / 2
+        y_N = np.clip(y_N, step, 1 - step)
+        note = f"{_count(bound_N)} on 0 or 1 moved inwards by {step:.3g} before the logit."
+    return np.log(y_N / (1 - y_N)), note

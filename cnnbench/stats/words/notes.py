@@ -1,0 +1,132 @@
+"""Remarks for the reader that no test carries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnnbench.stats.effects.estimate import fixed_block, welch
+from cnnbench.stats.omnibus.within import complete_replicates
+from cnnbench.stats.words.wording import p_text
+from cnnbench.types import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cnnbench.stats.effects.answers import Draft
+    from cnnbench.stats.trials.cells import CellData
+    from cnnbench.types import TestTable
+
+LARGE_SPREAD = 3.0
+"""Ratio of the largest to the smallest cell SD from which it is worth telling."""
+
+
+def describe(data: CellData, primary: Draft | None, tables: Sequence[TestTable], alpha: float) -> list[str]:
+    """Return remarks on what the primary effect depends on, on disagreement, spread, pairing and gaps."""
+    if not data.replicated:
+        return []
+    return [
+        *_depends(primary, tables, alpha),
+        *_disagreement(tables, alpha),
+        *_spread(data),
+        *(_pairing(data) if data.paired else []),
+        *_gain(data, primary),
+        *_fixed_block(data, primary),
+        *_small_n(data, primary),
+    ]
+
+
+def _depends(primary: Draft | None, tables: Sequence[TestTable], alpha: float) -> list[str]:
+    """Warn where the primary effect is an average over levels between which it differs."""
+    hypothesis = None if primary is None else primary.hypothesis
+    if hypothesis is None or not tables:
+        return []
+    own = {hypothesis.over} if hypothesis.over else set(hypothesis.slope or hypothesis.interaction or ())
+    remarks = []
+    for row in tables[0].rows:
+        others = set(row.term.split(":")) - own
+        if own < set(row.term.split(":")) and len(others) == 1 and row.p is not None and row.p < alpha:
+            (other,) = others
+            remarks.append(
+                f"The primary effect differs between levels of {other} ({row.term}, {p_text(row.p)}, exploratory): "
+                f"read it within each level."
+            )
+    return remarks
+
+
+def _disagreement(tables: Sequence[TestTable], alpha: float) -> list[str]:
+    """Name the terms on which the ANOVA-type statistic and the classical F disagree."""
+    p_by_key = {table.key: {row.term: row.p for row in table.rows if row.p is not None} for table in tables}
+    robust, classical = p_by_key.get("ats", {}), p_by_key.get("anova_type3", {})
+    return [
+        f"{term}: the ANOVA-type statistic ({p_text(p)}) and the classical F ({p_text(classical[term])}) disagree."
+        for term, p in robust.items()
+        if term in classical and (p < alpha) != (classical[term] < alpha)
+    ]
+
+
+def _spread(data: CellData) -> list[str]:
+    usable_M = data.n_M > 1
+    sd_M = np.sqrt(np.where(usable_M, data.var_M, np.nan))
+    if usable_M.sum() < 2 or np.nanmin(sd_M) <= data.tiny:
+        return []
+    ratio = float(np.nanmax(sd_M) / np.nanmin(sd_M))
+    if ratio < LARGE_SPREAD:
+        return []
+    low, high = data.cell_name(int(np.nanargmin(sd_M))), data.cell_name(int(np.nanargmax(sd_M)))
+    return [f"Cells differ in their spread: the SD is {ratio:.1f} times as large in {high} as in {low}."]
+
+
+def _pairing(data: CellData) -> list[str]:
+    """Say how alike trials with the same seeds are: the intraclass correlation of replicates.
+
+    With mean squares of seeds and of the seed-by-cell residual over M cells, (MS_s - MS_e) / (MS_s + (M - 1) MS_e)
+    (Shrout & Fleiss 1979, Psychological Bulletin 86, 420-428, ICC(3, 1)).
+    """
+    y_KM = complete_replicates(data)
+    if len(y_KM) < 2 or y_KM.shape[1] < 2:
+        return []
+    num_replicates, num_cells = y_KM.shape
+    seed_K = y_KM.mean(axis=1)
+    ms_seed = num_cells * float(seed_K.var(ddof=1))
+    residual_KM = y_KM - y_KM.mean(axis=0) - seed_K[:, None] + y_KM.mean()
+    ms_error = float((residual_KM**2).sum()) / ((num_replicates - 1) * (num_cells - 1))
+    total = ms_seed + (num_cells - 1) * ms_error
+    if total <= data.tiny**2:
+        return []
+    return [f"Trials with the same seeds correlate by {(ms_seed - ms_error) / total:.2f} (intraclass correlation)."]
+
+
+def _gain(data: CellData, primary: Draft | None) -> list[str]:
+    if not data.paired or primary is None or primary.found is None or primary.weights_M is None:
+        return []
+    unpaired = welch(data, primary.weights_M, "")
+    if isinstance(unpaired, Refusal):
+        return []
+    ratio = unpaired.se / primary.found.se
+    gained = f"{ratio:.1f} times as large" if ratio >= 1 else f"smaller ({ratio:.2f} times)"
+    return [f"Ignoring the pairing, the standard error of the primary effect would be {gained}."]
+
+
+def _fixed_block(data: CellData, primary: Draft | None) -> list[str]:
+    """Show the primary effect over all trials where incomplete replicates were left out."""
+    if not data.paired or primary is None or primary.weights_M is None:
+        return []
+    if data.complete_rows(np.abs(primary.weights_M) > 1e-12).all():
+        return []
+    found = fixed_block(data, primary.weights_M)
+    if found is None:
+        return []
+    size = f"{found.value:.4g} on the analysis scale (standard error {found.se:.3g}, p = {found.p:.3g})"
+    return [f"Over all {found.n} trials, gaps included and replicates as fixed blocks, the primary effect is {size}."]
+
+
+def _small_n(data: CellData, primary: Draft | None) -> list[str]:
+    found = None if primary is None else primary.found
+    if data.paired or found is None or found.n_per_cell != 2 or not found.method.startswith("Welch"):
+        return []
+    warning = (
+        "A cell has only 2 trials: its variance is hardly known, and the Welch test may miss its level; add replicates."
+    )
+    return [warning]

@@ -1,0 +1,243 @@
+"""Findings in plain language."""
+
+from __future__ import annotations
+
+from math import exp, floor, log10
+from typing import TYPE_CHECKING
+
+from cnnbench.stats.effects.estimate import FEWEST_FOR_SIGN_FLIP, seeds_needed
+from cnnbench.stats.effects.questions import step_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cnnbench.stats.effects.answers import Draft, Setting
+    from cnnbench.stats.trials.cells import CellData
+    from cnnbench.types import Effect, Interval, TestTable, Verdict
+
+
+def number(value: float) -> str:
+    """Return three significant digits, without an exponent where that is readable."""
+    return f"{value:.3g}" if 1e-4 <= abs(value) < 1e5 or value == 0 else f"{value:.2e}"
+
+
+def p_text(p: float | None) -> str:
+    """Return ``p < 0.001`` or ``p = 0.0123``."""
+    if p is None:
+        return "p not defined"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3g}"
+
+
+def response_name(setting: Setting) -> str:
+    """Return the response as it stands inside a sentence."""
+    name = setting.info.long_name
+    lower_second = len(name) > 1 and name[1].islower()
+    return name[0].lower() + name[1:] if lower_second else name
+
+
+def _in_points(setting: Setting) -> bool:
+    return setting.scale == "raw" and setting.info.bounded == "unit"
+
+
+def amount(value: float, setting: Setting, places: int | None = None, *, signed: bool = False) -> str:
+    """Return a value on the raw or logit scale with its unit; fractions as percentage points.
+
+    With ``places`` digits behind the point (see `decimals`), or three significant digits.
+    """
+    sign = "+" if signed and value > 0 else ""
+    scaled = 100 * value if _in_points(setting) else value
+    digits = number(scaled) if places is None else f"{scaled:.{places}f}"
+    return f"{sign}{digits}{_unit(setting)}"
+
+
+def _unit(setting: Setting) -> str:
+    if _in_points(setting):
+        return " percentage points"
+    if setting.scale != "raw":
+        return " in log odds" if setting.scale == "logit" else " in logarithms"
+    return f" {setting.info.unit}" if setting.info.unit not in {"", "1"} else ""
+
+
+def decimals(interval: Interval, scale: float = 1.0) -> int:
+    """Return how many digits behind the point an interval of this width deserves: one or two of its half width."""
+    half = scale * (interval.high - interval.low) / 2
+    return min(10, max(0, -floor(log10(half / 3)))) if half > 0 else 3
+
+
+def interval_text(interval: Interval, setting: Setting, *, factor: bool) -> str:
+    """Return ``95 % CI 1.18 to 1.24``; ``factor`` for ratios, which have no sign."""
+    scale = 100 if _in_points(setting) and not factor else 1
+    places = decimals(interval, scale)
+    limits = [scale * interval.low, scale * interval.high]
+    low, high = (f"{'+' if limit > 0 and not factor else ''}{limit:.{places}f}" for limit in limits)
+    return f"{100 * interval.level:.3g} % CI {low} to {high}"
+
+
+def effect_sentence(found: Draft, setting: Setting, data: CellData) -> str:
+    """Return the effect with its interval, the design behind it and its p."""
+    effect = found.effect
+    if effect.interval is None:
+        parts = [f"{effect.method}, {_p_of(effect)}", *_average(found)]
+        size = amount(effect.estimate, setting)
+        return f"Interaction {effect.label} in {response_name(setting)}: root mean square {size} ({'; '.join(parts)})."
+    interval = effect.interval if effect.ratio_interval is None else effect.ratio_interval
+    parts = [interval_text(interval, setting, factor=effect.ratio is not None), _design(found, data), *_average(found)]
+    parts += [_p_of(effect), *([found.caveat] if found.caveat else [])]
+    return f"{_statement(found, effect.interval, setting, data)} ({'; '.join(parts)})."
+
+
+def _statement(found: Draft, interval: Interval, setting: Setting, data: CellData) -> str:
+    effect, name = found.effect, response_name(setting)
+    at = f"At {found.at}, " if found.at else ""
+    ratio = None
+    if effect.ratio is not None and effect.ratio_interval is not None:
+        ratio = f"{effect.ratio:.{decimals(effect.ratio_interval)}f}"
+    places = decimals(interval, 100 if _in_points(setting) else 1)
+    if found.compared:
+        factor, first, second = found.compared
+        lead = f"{at}with {factor} {first}, {name} is"
+        if ratio is not None:
+            return _sentence_case(f"{lead} {ratio} times that with {second}")
+        direction = "higher" if effect.estimate >= 0 else "lower"
+        return _sentence_case(f"{lead} {amount(abs(effect.estimate), setting, places)} {direction} than with {second}")
+    size = f"a factor of {ratio}" if ratio is not None else amount(effect.estimate, setting, places, signed=True)
+    names = found.hypothesis.slope if found.hypothesis is not None else None
+    if names is not None and len(names) == 1:
+        return _sentence_case(f"{at}{name} changes by {size} per {step_name(data, names[0])} of {names[0]}")
+    if names is not None:
+        inner, outer = (f"{step_name(data, each)} of {each}" for each in names)
+        return _sentence_case(f"{at}each {outer} changes the effect of one {inner} on {name} by {size}")
+    return _sentence_case(f"{at}the contrast {effect.label} of {name} is {size}")
+
+
+def _sentence_case(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _design(found: Draft, data: CellData) -> str:
+    effect = found.effect
+    if not data.replicated:
+        return "one trial per cell, with the interaction of the factors taken for noise"
+    if data.paired:
+        return f"paired over {effect.n} seeds"
+    return f"{effect.n} trials with independent seeds"
+
+
+def _average(found: Draft) -> list[str]:
+    if not found.averaged:
+        return []
+    *most, last = found.averaged
+    return [f"averaged over {', '.join(most)} and {last}" if most else f"averaged over {last}"]
+
+
+def _p_of(effect: Effect) -> str:
+    return p_text(effect.p) if effect.p_adjusted is None else f"Holm-adjusted {p_text(effect.p_adjusted)}"
+
+
+def margin_text(setting: Setting) -> str:
+    """Return the smallest effect of interest: ``±2 percentage points``, ``a factor of 1.02``."""
+    margin = setting.margin or 0.0
+    if setting.scale == "log":
+        return f"a factor of {number(exp(margin))}"
+    return f"±{amount(margin, setting)}"
+
+
+def verdict_sentence(found: Draft, verdict: Verdict, setting: Setting, data: CellData) -> str:
+    """Return what the verdict means and, where nothing is settled, how many more seeds would settle it."""
+    effect = found.effect
+    if verdict == "different":
+        what = "interaction" if effect.interval is None else "effect"
+        return (
+            f"The {what} differs from zero at alpha {setting.alpha:g}{_better(found, setting)}{_size(effect, setting)}."
+        )
+    if verdict == "equivalent":
+        return (
+            f"The effect is equivalent to none: it lies within {margin_text(setting)}, the smallest effect of interest "
+            f"(equivalence test, {p_text(effect.equivalence_p)})."
+        )
+    if setting.margin is None:
+        opening = (
+            "No effect is shown, and its absence is not shown either (the study names no smallest effect of interest)"
+        )
+    else:
+        opening = f"Undetermined: neither an effect nor equivalence within {margin_text(setting)} is shown"
+    return f"{opening}{_more_seeds(found, setting, data)}."
+
+
+def _size(effect: Effect, setting: Setting) -> str:
+    """Hold a real effect against the smallest effect of interest."""
+    if setting.margin is None or effect.equivalence_p is None:
+        return ""
+    if effect.equivalence_p < setting.alpha:
+        return f", yet it lies within {margin_text(setting)}, the smallest effect of interest"
+    if effect.interval is not None and min(abs(effect.interval.low), abs(effect.interval.high)) > setting.margin:
+        return f", and it exceeds {margin_text(setting)}, the smallest effect of interest"
+    return ""
+
+
+def _better(found: Draft, setting: Setting) -> str:
+    higher = setting.info.higher_is_better
+    if higher is None or found.compared is None:
+        return ""
+    _, first, second = found.compared
+    better, worse = (first, second) if (found.effect.estimate > 0) == higher else (second, first)
+    return f", in favour of {better} over {worse}"
+
+
+def _more_seeds(found: Draft, setting: Setting, data: CellData) -> str:
+    if found.found is None or not data.replicated:
+        return ""
+    needed = seeds_needed(found.found, setting.margin, setting.alpha)
+    goal = "an effect as large as the one seen" if setting.margin is None else "either"
+    if needed is None:
+        return f"; showing {goal} with 80 % power would take more than 1,000 seeds per cell at the observed noise"
+    more = needed - found.found.n_per_cell
+    if more <= 0:
+        return "; the seeds would suffice for 80 % power at the observed noise, so the effect lies near the margin"
+    return f"; showing {goal} with 80 % power would take about {more} more seeds per cell ({needed} in all)"
+
+
+def agreement_sentence(effect: Effect, alpha: float, data: CellData) -> str:
+    """Say whether the second analysis comes to the same conclusion."""
+    if effect.robust_p is None or effect.p is None:
+        if data.paired and data.replicated and effect.interval is not None and effect.n < FEWEST_FOR_SIGN_FLIP:
+            return f"An exact sign-flip test beside it needs {FEWEST_FOR_SIGN_FLIP} seeds."
+        return ""
+    same = (effect.p < alpha) == (effect.robust_p < alpha)
+    told = f"{effect.robust_method} ({p_text(effect.robust_p)})"
+    if same:
+        return f"The {told} agrees."
+    return f"The {told} disagrees, so the conclusion depends on the method and is not robust."
+
+
+def omnibus_sentence(table: TestTable) -> str:
+    """Return the tests of a table in a line."""
+    tests = [
+        f"{row.term}: F({number(row.df1 or 0)}, {number(row.df2 or 0)}) = {number(row.statistic or 0)}, {p_text(row.p)}"
+        for row in table.rows
+    ]
+    return f"{table.title}: {'; '.join(tests)}."
+
+
+def headline(
+    lead: Draft | None, tables: Sequence[TestTable], setting: Setting, data: CellData | None, reason: str
+) -> str:
+    """Return the finding of a response in one paragraph.
+
+    ``lead`` is the effect of the declared hypothesis, finished (with sentence and verdict); ``reason`` says why there
+    is none.
+    """
+    parts = (
+        [] if setting.confirmatory else ["Exploratory, because the analysis plan was changed after the first trial."]
+    )
+    if lead is not None and lead.effect.verdict is not None and data is not None:
+        parts += [
+            lead.effect.sentence,
+            verdict_sentence(lead, lead.effect.verdict, setting, data),
+            agreement_sentence(lead.effect, setting.alpha, data),
+        ]
+        return " ".join(part for part in parts if part)
+    parts.append(reason)
+    if tables:
+        parts += ["Exploratory tests.", omnibus_sentence(tables[0])]
+    return " ".join(part for part in parts if part)

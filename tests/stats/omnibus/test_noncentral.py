@@ -1,0 +1,43 @@
+"""The noncentral F distribution and the interval that rests on it."""
+
+from __future__ import annotations
+
+import pytest
+from scipy.stats import f as f_distribution
+from scipy.stats import ncf
+
+from cnnbench.stats.omnibus.noncentral import ncf_cdf, partial_eta_sq_interval
+
+
+@pytest.mark.parametrize(
+    ("f", "df1", "df2", "noncentrality"), [(2.0, 3, 20, 4.0), (15.0, 2, 60, 25.0), (0.4, 5, 9, 0.5)]
+)
+def test_the_mixture_agrees_with_scipy_where_scipy_is_right(f: float, df1: float, df2: float, noncentrality: float):
+    assert ncf_cdf(f, df1, df2, noncentrality) == pytest.approx(float(ncf.cdf(f, df1, df2, noncentrality)), rel=1e-9)
+
+
+def test_without_noncentrality_it_is_the_f_distribution():
+    assert ncf_cdf(1.7, 4, 31, 0.0) == pytest.approx(float(f_distribution.cdf(1.7, 4, 31)), rel=1e-12)
+
+
+def test_it_stays_finite_and_falls_where_the_noncentrality_is_huge():
+    values = [ncf_cdf(50_000.0, 3, 64, noncentrality) for noncentrality in (1e5, 1.5e5, 2e5)]
+    assert values == sorted(values, reverse=True)
+    assert 0 < values[1] < 1
+
+
+def test_a_small_f_has_an_interval_that_starts_at_zero():
+    interval = partial_eta_sq_interval(0.5, 3, 20, 0.05)
+    assert interval.low == 0.0
+    assert 0 < interval.high < 0.5
+
+
+def test_the_limits_are_where_the_observed_f_is_a_tail_quantile():
+    interval = partial_eta_sq_interval(6.0, 3, 40, 0.05)
+    low, high = (40 * limit / (1 - limit) for limit in (interval.low, interval.high))
+    assert ncf_cdf(6.0, 3, 40, low) == pytest.approx(0.975, abs=1e-9)
+    assert ncf_cdf(6.0, 3, 40, high) == pytest.approx(0.025, abs=1e-9)
+
+
+def test_an_enormous_f_gets_no_interval():
+    assert partial_eta_sq_interval(1e9, 3, 40, 0.05) is None
