@@ -12,6 +12,7 @@ from cnnbench.spec import parse_contrast
 from cnnbench.stats.effects.effect_size import described
 from cnnbench.stats.effects.estimate import equivalence_p, estimate
 from cnnbench.stats.effects.questions import contrast, hypothesis_label, interaction_contrasts, slope
+from cnnbench.stats.multiplicity import holm
 from cnnbench.stats.omnibus.anova import f_row, type2_ss, type3_ss
 from cnnbench.stats.omnibus.heteroscedastic import ats, ats_obstacle
 from cnnbench.stats.omnibus.within import complete_replicates, within_test
@@ -229,16 +230,6 @@ def _interaction_equivalence(data: CellData, names: Sequence[str], margin: float
             return None
         worst = max(worst, equivalence_p(found, margin))
     return worst
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the step-down adjusted p values of Holm (1979, Scand. J. Statist. 6, 65-70)."""
-    p = np.array(p_values)
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
-    result = np.empty(len(p))
-    result[order] = np.minimum(1.0, stepped)
-    return [float(value) for value in result]
 
 
 def adjusted(drafts: Sequence[Draft], family: str, correction: str = "holm") -> list[Draft]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cnnbench.stats.effects.answers import holm
+from cnnbench.stats.multiplicity import holm
 from cnnbench.stats.omnibus.anova import df_note, f_row, type2_ss, type3_ss, within_row
 from cnnbench.stats.omnibus.heteroscedastic import hc3, spread_obstacle, welch_james
 from cnnbench.stats.omnibus.within import within_test

@@ -10,7 +10,7 @@ from statsmodels.stats.multitest import multipletests
 
 from cnnbench.spec import Hypothesis
 from cnnbench.stats import analyse
-from cnnbench.stats.effects.answers import holm
+from cnnbench.stats.multiplicity import holm
 from cnnbench.types import Factor
 
 if TYPE_CHECKING:
