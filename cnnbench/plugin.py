@@ -250,6 +250,9 @@ class Metric(Component):
     """``unit``: between 0 and 1 (a logit scale makes sense); ``positive``: above 0 (a log scale does)."""
     uses_time: ClassVar[bool] = False
     """Whether the value depends on measured seconds: such trials must run alone on their device to be compared."""
+    share_of_examples: ClassVar[bool] = False
+    """Whether the value times the number of evaluated examples counts some of them, as accuracy does: the analysis
+    then knows the noise that comes from the evaluated examples alone."""
 
     def compute(self, batch: EvaluationBatch) -> torch.Tensor:
         """Return the value as a float32 or float64 tensor with the shape of `dims` (0-d for a scalar).

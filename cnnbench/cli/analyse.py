@@ -43,6 +43,7 @@ class Plan:
     interaction: str | None = None
     margin: float | None = None
     alpha: float = 0.05
+    test_size: str | None = None
 
     def question(self, table: str) -> TableQuestion:
         """Return the analysis plan for a table of that name.
@@ -64,7 +65,8 @@ class Plan:
             equivalence_margin=self.margin,
             alpha=self.alpha,
         )
-        return TableQuestion(factors, analysis, self.block, self._orders())
+        size = int(self.test_size) if self.test_size is not None and self.test_size.isdecimal() else self.test_size
+        return TableQuestion(factors, analysis, self.block, self._orders(), size)
 
     def _hypothesis(self) -> Hypothesis | None:
         named = [

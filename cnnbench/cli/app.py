@@ -149,13 +149,30 @@ def analyse(  # noqa: PLR0913 - a command has as many parameters as options
         float | None, typer.Option(metavar="NUMBER", help="Smallest effect of interest, on the scale of the analysis.")
     ] = None,
     alpha: Annotated[float, typer.Option(metavar="NUMBER", help="Significance level, below 0.5.")] = 0.05,
+    test_size: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN|NUMBER", help="How many examples each response is a share of, e.g. n_test."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, with all digits.")] = False,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write tests and effects as one flat table.")] = None,
 ) -> None:
     """Analyse a table of results, or a run folder again, without writing a report."""
     from cnnbench.cli.analyse import Plan, analyse_source  # noqa: PLC0415 - see the module's docstring
 
-    plan = Plan(response, factors, block, ordered, scale, primary, over, slope, interaction, margin=margin, alpha=alpha)
+    plan = Plan(
+        response,
+        factors,
+        block,
+        ordered,
+        scale,
+        primary,
+        over,
+        slope,
+        interaction,
+        margin=margin,
+        alpha=alpha,
+        test_size=test_size,
+    )
     analyse_source(source, plan, as_json=as_json, csv_file=csv)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from cnnbench.types import Effect, Findings, ResponseFindings, TestTable
+    from cnnbench.types import Effect, Findings, OtherScale, ResponseFindings, TestTable, VarianceBudget
 
 
 def findings_text(findings: Findings) -> Iterator[RenderableType]:
@@ -30,11 +30,32 @@ def findings_text(findings: Findings) -> Iterator[RenderableType]:
             yield _effects(found, effects, family or "Declared hypotheses")
         for table in (*found.tests, *found.further_tests):
             yield _tests(table)
+        if found.other_scale is not None:
+            yield from _other_scale(found.other_scale)
+        if found.variance is not None:
+            yield from _variance(found.variance)
         for refusal in found.refusals:
             why, remedy = fmt.sentence(refusal.why), fmt.sentence(refusal.remedy)
             yield _paragraph(f"Refused: {refusal.what}. {why} {remedy}")
         for note in found.notes:
             yield _paragraph(note)
+
+
+def _other_scale(other: OtherScale) -> Iterator[RenderableType]:
+    yield _paragraph(f"On another scale ({other.method}). {other.sentence}")
+    for table in other.tests:
+        yield _tests(table)
+
+
+def _variance(budget: VarianceBudget) -> Iterator[RenderableType]:
+    components = budget.components
+    columns = [
+        ("Source", [component.name for component in components]),
+        ("SD", [fmt.number(component.sd) for component in components]),
+        ("df", [fmt.degrees(component.df) for component in components]),
+    ]
+    yield _drawn("Where the noise comes from", columns)
+    yield _paragraph(budget.population)
 
 
 def _paragraph(text: str) -> RenderableType:

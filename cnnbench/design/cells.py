@@ -176,7 +176,13 @@ def responses_of(spec: StudySpec, registry: Registry) -> tuple[ResponseInfo, ...
             raise SpecError(spec.name, [Problem(name, message)])
         infos.append(
             ResponseInfo(
-                response, metric.long_name, metric.unit, metric.higher_is_better, metric.bounded, metric.uses_time
+                response,
+                metric.long_name,
+                metric.unit,
+                metric.higher_is_better,
+                metric.bounded,
+                metric.uses_time,
+                metric.share_of_examples,
             )
         )
     return tuple(infos)

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnbench.stats.effects.answers import Draft, Setting, adjusted, answer, verdict
+from cnnbench.stats.effects.answers import Draft, Setting, adjusted, answer, interaction, verdict
 from cnnbench.stats.effects.families import interaction_families, pairwise_families, simple_families
 from cnnbench.stats.effects.marginals import marginal_means, marginal_note
 from cnnbench.stats.omnibus.anova import omnibus
 from cnnbench.stats.omnibus.further_tests import further_tests
+from cnnbench.stats.omnibus.quasi_binomial import Counts
+from cnnbench.stats.other_scale import Rescaled, on_other_scale, scale_beside
 from cnnbench.stats.references import check_claim, check_value
 from cnnbench.stats.trials.audit import audit
 from cnnbench.stats.trials.cells import cell_data, observed_cells
-from cnnbench.stats.trials.prepare import environment_refusal, read_trials, scale_for, select, to_scale
+from cnnbench.stats.trials.prepare import environment_refusal, examples_of, read_trials, scale_for, select, to_scale
+from cnnbench.stats.variance import variance_budget
 from cnnbench.stats.words.notes import describe
 from cnnbench.stats.words.wording import effect_sentence, headline
 from cnnbench.types import Findings, Refusal, ResponseFindings
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from cnnbench.stats.interface import AnalysisInput
     from cnnbench.stats.trials.cells import CellData
     from cnnbench.stats.trials.prepare import Scale, Selection, Trials
-    from cnnbench.types import Cell, Claim, DesignAudit, ReferenceCheck, ResponseInfo, TestTable
+    from cnnbench.types import Cell, Claim, DesignAudit, OtherScale, ReferenceCheck, ResponseInfo, TestTable
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +49,8 @@ class _Work:
     tables: list[TestTable] = field(default_factory=list)
     further_tables: list[TestTable] = field(default_factory=list)
     primary: Draft | None = None
+    partner: Draft | None = None
+    """The omnibus interaction that shares alpha with a primary slope of two factors over independent trials."""
     further: list[Draft] = field(default_factory=list)
     """Declared for this response; the family runs over the responses."""
     repeated: list[Draft] = field(default_factory=list)
@@ -53,6 +58,9 @@ class _Work:
     families: list[Draft] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    counts: Counts | None = None
+    """Where the response is a share of known numbers of examples."""
+    other: Rescaled | None = None
     reason: str = ""
     """Why there is no effect to lead with."""
 
@@ -117,11 +125,20 @@ def _start(data: AnalysisInput, trials: Trials, info: ResponseInfo, apart: Refus
         return _stop(
             work, Refusal(f"tests of {info.response.name}", why, "Choose a response that the factors can move.")
         )
-    scaled = to_scale(y_N, scale, info.response.name)
+    every_N = examples_of(data, info)
+    num_N = None if every_N is None else every_N[selection.kept_N]
+    scaled = to_scale(y_N, scale, info.response.name, num_N)
     if isinstance(scaled, Refusal):
         return _stop(work, scaled)
     work.notes += [scaled[1]] if scaled[1] else []
     work.data = _cells(data, trials, selection, scaled[0], scale)
+    if num_N is not None:
+        tables = [_cells(data, trials, selection, one_N, "raw") for one_N in (y_N * num_N, num_N)]
+        work.counts = Counts(*(table.y_KM + table.offset for table in tables))
+    beside = scale_beside(scale, info)
+    again = None if beside is None else to_scale(y_N, beside, info.response.name, num_N)
+    if beside is not None and again is not None and not isinstance(again, Refusal):
+        work.other = Rescaled(beside, _cells(data, trials, selection, again[0], beside), work.counts)
     return work
 
 
@@ -178,8 +195,25 @@ def _test(data: AnalysisInput, work: _Work, name: str) -> None:
             work.primary = found
         else:
             (work.further if home == name else work.repeated).append(found)
+    _pair(work, cells, data.analysis.correction)
     work.repeated = adjusted(work.repeated, f"the study's hypotheses on {name}", data.analysis.correction)
     _explore(work, cells, None if "primary" in refused else data.analysis.primary)
+
+
+def _pair(work: _Work, cells: CellData, correction: str) -> None:
+    """Put the omnibus interaction beside a primary slope of two factors over independent trials, Holm over the two.
+
+    The slope is the more powerful one where effects grow steadily, the omnibus test where a single cell stands out.
+    """
+    slope = work.primary.hypothesis.slope if work.primary is not None and work.primary.hypothesis is not None else None
+    if work.primary is None or slope is None or len(slope) < 2 or cells.paired or not cells.replicated:
+        return
+    partner = interaction(cells, slope, work.setting, "primary:omnibus", "further")
+    if isinstance(partner, Refusal):
+        return
+    pair = adjusted([work.primary, partner], "primary pair: slope and omnibus interaction", correction)
+    # Equivalence is a claim about each of them alone.
+    work.primary, work.partner = (replace(draft, adjusted_equivalence_p=None) for draft in pair)
 
 
 def _refuse_unrecorded(data: AnalysisInput, works: dict[str, _Work]) -> None:
@@ -215,9 +249,10 @@ def _explore(work: _Work, cells: CellData, primary: Hypothesis | None) -> None:
 def _finish(data: AnalysisInput, work: _Work) -> ResponseFindings:
     """Add verdicts and sentences, and write the headline."""
     cells, setting = work.data, work.setting
-    drafts = [*([work.primary] if work.primary else []), *work.repeated, *work.further, *work.families]
+    pair = [draft for draft in (work.primary, work.partner) if draft is not None]
+    drafts = [*pair, *work.repeated, *work.further, *work.families]
     done = [] if cells is None else [_concluded(draft, setting, cells) for draft in drafts]
-    lead = done[0] if done and done[0].effect.role != "family" else None
+    leads = () if work.reason or not done or done[0].effect.role == "family" else done[: max(1, len(pair))]
     reason = work.reason or _no_lead(data, setting)
     refusals = tuple(dict.fromkeys(work.refusals))
     return ResponseFindings(
@@ -225,7 +260,7 @@ def _finish(data: AnalysisInput, work: _Work) -> ResponseFindings:
         unit=setting.info.unit,
         scale=setting.scale,
         higher_is_better=setting.info.higher_is_better,
-        headline=headline(None if work.reason else lead, work.tables, setting, cells, reason),
+        headline=headline(leads, work.tables, setting, cells, reason),
         audit=work.audit,
         cells=work.cells,
         marginals=work.marginals,
@@ -234,7 +269,17 @@ def _finish(data: AnalysisInput, work: _Work) -> ResponseFindings:
         refusals=refusals,
         notes=tuple(work.notes),
         further_tests=tuple(work.further_tables),
+        other_scale=_other_scale(work),
+        variance=None if work.raw is None else variance_budget(work.raw, work.counts, cells, work.primary),
     )
+
+
+def _other_scale(work: _Work) -> OtherScale | None:
+    if work.other is None or not work.tables:
+        return None
+    primary = work.primary
+    asked = None if primary is None or primary.hypothesis is None else (primary.hypothesis, primary)
+    return on_other_scale(work.other, work.setting, asked, work.tables)
 
 
 def _no_lead(data: AnalysisInput, setting: Setting) -> str:

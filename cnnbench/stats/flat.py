@@ -44,7 +44,8 @@ def _names(kind: type[Effect | TestRow | Classical]) -> Iterator[str]:
 
 
 def _rows(found: ResponseFindings) -> Iterator[dict[str, Any]]:
-    for table in (*found.tests, *found.further_tests):
+    other = found.other_scale
+    for table in (*found.tests, *found.further_tests, *(other.tests if other is not None else ())):
         for row in table.rows:
             values = _flat(row)
             yield {
@@ -56,7 +57,7 @@ def _rows(found: ResponseFindings) -> Iterator[dict[str, Any]]:
                 "method": table.title,
                 "family": table.family,
             }
-    for effect in found.effects:
+    for effect in (*found.effects, *((other.effect,) if other is not None and other.effect is not None else ())):
         yield {**_flat(effect), "kind": "effect"}
 
 

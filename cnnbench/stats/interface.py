@@ -22,7 +22,8 @@ class AnalysisInput:
     """With their levels in the study's order, levels without a single trial included."""
     trials: pd.DataFrame
     """One row per finished trial: ``trial_id``, one column per factor (its levels), ``replicate`` (int), one column per
-    response, ``concurrent_trials`` (int) and ``environment_key`` (str)."""
+    response, ``concurrent_trials`` (int) and ``environment_key`` (str); where it is known ``num_examples`` (int), the
+    evaluated examples behind the trial's responses."""
     analysis: AnalysisSpec
     responses: tuple[ResponseInfo, ...]
     """The primary response first."""

@@ -84,19 +84,21 @@ class Study:
     def trials(self) -> pd.DataFrame:
         """One row for each finished trial: id, a column for each factor, replicate, responses, costs.
 
-        Seconds are wall seconds except for ``train_cpu_s``; ``environment_key`` is equal for comparable trials.
+        Seconds are wall seconds except for ``train_cpu_s``; ``num_examples`` counts the examples of the split that the
+        responses are read from; ``environment_key`` is equal for comparable trials.
         """
         import pandas as pd  # noqa: PLC0415 - planning a study needs no tables
 
         rows = [self._row(trial) for trial in self.stored]
         columns = ["trial_id", *(factor.name for factor in self.factors), "replicate"]
         columns += [info.response.name for info in self.responses]
-        return pd.DataFrame(rows, columns=[*columns, *_COSTS, "environment_key"])
+        return pd.DataFrame(rows, columns=[*columns, *_COSTS, "num_examples", "environment_key"])
 
     def _row(self, trial: StoredTrial) -> dict[str, Any]:
         row: dict[str, Any] = {"trial_id": trial.id, "replicate": trial.replicate, **trial.cell}
         row.update({info.response.name: read_response(trial, info.response) for info in self.responses})
         row.update({name: getattr(trial.cost, name) for name in _COSTS})
+        row["num_examples"] = trial.num_examples.get("test") or trial.num_examples.get("validation")
         # Precision is part of the recipe: where trials differ in it, the study has made it a factor.
         facts = json.dumps({key: fact for key, fact in trial.environment.items() if key != "precision"}, sort_keys=True)
         row["environment_key"] = hashlib.sha256(facts.encode()).hexdigest()[:12]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 
+_SPLITS = ("validation", "test")
 _TEXT = h5py.string_dtype("utf-8")
 _COLUMNS = {
     "phase": ("1", "Phase of training"),
@@ -61,6 +62,8 @@ class StoredTrial:
     """Name of a value -> (unit, long name)."""
     higher_is_better: Mapping[str, bool]
     """By name of a value, where one direction is better."""
+    num_examples: Mapping[str, int]
+    """Evaluated examples by split."""
 
 
 def write_trial(path: Path, result: TrialResult) -> None:
@@ -239,4 +242,5 @@ def _read(file: h5py.File, path: Path) -> StoredTrial:
         scalars=scalars,
         descriptions=descriptions,
         higher_is_better=better,
+        num_examples={split: len(file[f"{split}_label"]) for split in _SPLITS if f"{split}_label" in file},
     )

@@ -12,11 +12,14 @@ from cnnbench.types.findings import (
     Effect,
     Findings,
     Interval,
+    OtherScale,
     ReferenceCheck,
     Refusal,
     ResponseFindings,
     TestRow,
     TestTable,
+    VarianceBudget,
+    VarianceComponent,
     Verdict,
 )
 from cnnbench.types.plan import (
@@ -61,6 +64,7 @@ __all__ = [
     "Interval",
     "Level",
     "MetricInfo",
+    "OtherScale",
     "Plan",
     "Predictions",
     "ReferenceCheck",
@@ -78,5 +82,7 @@ __all__ = [
     "TrialFailure",
     "TrialOutcome",
     "TrialResult",
+    "VarianceBudget",
+    "VarianceComponent",
     "Verdict",
 ]

@@ -142,6 +142,49 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherScale:
+    """The same questions on another scale, beside the one that was declared: is a finding a matter of the scale?"""
+
+    scale: Literal["raw", "log", "logit"]
+    method: str
+    """The transformation in words."""
+    effect: Effect | None
+    """The primary hypothesis there; None where there is none or it cannot be tested."""
+    tests: tuple[TestTable, ...]
+    sentence: str
+    """What the two scales agree and disagree on."""
+
+
+@dataclass(frozen=True, slots=True)
+class VarianceComponent:
+    """A source of the differences between trials of the same cell."""
+
+    name: str
+    """``seed``, ``residual`` or ``examples``."""
+    variance: float
+    """In squared units of the response; below zero where the estimate is (the source cannot be told from none)."""
+    sd: float
+    """Its square root, 0 for a negative estimate."""
+    df: float | None
+    """Degrees of freedom of the mean square that it rests on; None for the binomial variance of the examples."""
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class VarianceBudget:
+    """Where the noise of a response comes from, in its own unit."""
+
+    components: tuple[VarianceComponent, ...]
+    pairing_gain: float | None
+    """Variance of the primary effect without the pairing over that with it: so many times more unpaired trials would
+    be needed. None for independent trials."""
+    mean_examples: float | None
+    """Evaluated examples of a trial, where they are known."""
+    population: str
+    """What the findings generalise to, in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A published statement, held against this study."""
 
@@ -231,6 +274,8 @@ class ResponseFindings:
     """Descriptions for the reader: disagreement of classical and robust, spread by cell, gain from pairing."""
     further_tests: tuple[TestTable, ...] = ()
     """Tests that decide nothing: Welch-James and HC3 beside the others, and the factors' simple effects."""
+    other_scale: OtherScale | None = None
+    variance: VarianceBudget | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,8 @@ class ResponseInfo:
     bounded: Literal["unit", "positive", "none"]
     uses_time: bool
     """Whether it depends on measured seconds: trials that ran beside others are then left out."""
+    share_of_examples: bool = False
+    """Whether its value times the number of evaluated examples is a count of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ class Accuracy(Metric):
     long_name = "Accuracy"
     higher_is_better = True
     bounded = "unit"
+    share_of_examples = True
 
     def compute(self, batch: EvaluationBatch) -> torch.Tensor:
         """Return a scalar."""

@@ -21,6 +21,7 @@ ORACLE = Path(__file__).parent.parent / "stats" / "oracle"
 PAIRED = str(ORACLE / "c07_seed_block.csv")
 COLUMNS = ["--response", "accuracy", "--factors", "depth,size"]
 SLOPE = ["--block", "seed", "--ordered", "depth=log2,size=log2", "--slope", "depth,size"]
+INDEPENDENT = ["--ordered", "depth=log2,size=log2", "--slope", "depth,size"]
 GOOD = "depth,size,seed,accuracy\n1,16,0,0.5\n1,32,0,0.6\n2,16,0,0.7\n2,32,0,0.9\n"
 
 
@@ -148,3 +149,26 @@ def test_a_source_that_is_not_there_is_told(tmp_path: Path):
 
     assert done.returncode == 10
     assert done.stderr == "error: there is no `nowhere.csv`; name a CSV file or a run folder such as runs/entr.\n"
+
+
+def test_a_test_size_brings_the_log_odds_beside_the_accuracies():
+    case = str(ORACLE / "c08_near_ceiling.csv")
+    done = run(case, *COLUMNS, *INDEPENDENT, "--test-size", "n_test", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["responses"][0]
+    by_key = {table["key"]: table["rows"] for table in found["other_scale"]["tests"]}
+    r = json.loads((ORACLE / "c08_near_ceiling.json").read_text("utf-8"))["results"]["binomial_glm"]
+    for row, record in zip(by_key["logit:quasi_binomial_type3"], r["quasi_F_type3"], strict=False):
+        assert row["statistic"] == pytest.approx(record["F"], rel=1e-8)
+    assert [component["name"] for component in found["variance"]["components"]] == ["seed", "examples"]
+    assert found["variance"]["mean_examples"] == 10000
+
+
+@pytest.mark.parametrize(
+    ("size", "sentence"),
+    [("depth2", "has no column `depth2`"), ("7", "no whole number"), ("accuracy", "no number of examples")],
+)
+def test_a_test_size_that_does_not_fit_is_told(size: str, sentence: str):
+    done = run(str(ORACLE / "c08_near_ceiling.csv"), *COLUMNS, "--test-size", size)
+    assert done.returncode != 0
+    assert sentence in " ".join(done.stderr.split())

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Scale = Literal["raw", "log", "logit"]
 
+_NO_COUNT = 0.2
+"""Shares are often rounded to four digits; a product further from a whole number than this is no count."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trials:
@@ -169,12 +172,36 @@ def scale_for(data: AnalysisInput, info: ResponseInfo) -> tuple[Scale, str]:
     return "raw", f"Analysed on its own scale: the {wanted} scale of the study does not suit the bounds of this metric."
 
 
-def to_scale(y_N: NDArray[np.float64], scale: Scale, name: str) -> tuple[NDArray[np.float64], str] | Refusal:
+def examples_of(data: AnalysisInput, info: ResponseInfo) -> NDArray[np.float64] | None:
+    """Return the evaluated examples behind each trial, or None where they or their meaning are not known.
+
+    Raises:
+        AnalysisError: A value times its number of examples is no count, though the response is said to be a share.
+    """
+    if not info.share_of_examples or "num_examples" not in data.trials.columns:
+        return None
+    num_N = _numbers(data.trials, "num_examples")
+    if not (np.isfinite(num_N) & (num_N >= 1)).all():
+        return None
+    correct_N = _numbers(data.trials, info.response.name) * num_N
+    for index in np.flatnonzero(np.abs(correct_N - np.round(correct_N)) > _NO_COUNT):
+        trial, value = data.trials["trial_id"].iloc[index], correct_N[index] / num_N[index]
+        raise AnalysisError(
+            f"{trial}: {info.response.name} {value:.6g} of {num_N[index]:g} examples is no whole number of them; "
+            "check the number of examples, or leave it out."
+        )
+    return num_N
+
+
+def to_scale(
+    y_N: NDArray[np.float64], scale: Scale, name: str, num_N: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float64], str] | Refusal:
     """Transform a response, and say what was done to values on a bound.
 
-    ``logit``: log(y / (1 - y)). Values of exactly 0 or 1 are first moved inwards by half the smallest distance from a
-    bound that occurs among the others. For fractions k / n that is at least half an example, as in the empirical logit
-    log((k + 1/2) / (n - k + 1/2)), whose n is not known here.
+    ``logit`` of shares of ``num_N`` examples: the empirical logit log((k + 1/2) / (n - k + 1/2)) (Haldane 1956, Ann.
+    Hum. Genet. 20, 309-311; Anscombe 1956, Biometrika 43, 461-464). Where n is not known: log(y / (1 - y)), with values
+    of exactly 0 or 1 first moved inwards by half the smallest distance from a bound that occurs among the others; for
+    fractions k / n that is at least half an example.
     """
     if scale == "raw":
         return y_N, ""
@@ -186,6 +213,13 @@ def to_scale(y_N: NDArray[np.float64], scale: Scale, name: str) -> tuple[NDArray
     if ((y_N < 0) | (y_N > 1)).any():
         why = "The logit scale needs fractions between 0 and 1."
         return Refusal(f"analysis of {name}", why, 'Use `scale = "raw"` or `"log"` in `[analysis]`.')
+    if num_N is not None:
+        correct_N = np.round(y_N * num_N)
+        return np.log((correct_N + 0.5) / (num_N - correct_N + 0.5)), ""
+    return _logit(y_N, name)
+
+
+def _logit(y_N: NDArray[np.float64], name: str) -> tuple[NDArray[np.float64], str] | Refusal:
     distance_N = np.minimum(y_N, 1 - y_N)
     bound_N = distance_N == 0
     if bound_N.all():

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cnnbench.types import Level
 
 Order = Literal["log2", "linear"]
-RESERVED = ("trial_id", "replicate", "concurrent_trials", "environment_key")
+RESERVED = ("trial_id", "replicate", "concurrent_trials", "environment_key", "num_examples")
 """Columns that `AnalysisInput.trials` has beside factors and response."""
 
 
@@ -39,6 +39,8 @@ class TableQuestion:
     """The column that says which trials share their seeds; the analysis is paired then."""
     ordered: Mapping[str, Order] | None = None
     """Scale by factor, for those whose levels are ordered."""
+    test_size: str | int | None = None
+    """Examples that each response is a share of: a column, or one number for all rows."""
 
 
 def read_table(path: Path, asked: TableQuestion) -> AnalysisInput:
@@ -55,6 +57,7 @@ def read_table(path: Path, asked: TableQuestion) -> AnalysisInput:
     response = asked.analysis.response
     _check_roles(asked, response)
     y_N = table.numbers(response)
+    num_N = _test_sizes(table, asked, y_N)
     factors = tuple(_factor(table, name, (asked.ordered or {}).get(name)) for name in asked.factors)
     if len(set(y_N)) == 1:
         raise AnalysisError(
@@ -69,9 +72,9 @@ def read_table(path: Path, asked: TableQuestion) -> AnalysisInput:
         study=path.stem,
         question=f"How does {response} depend on {' and '.join(asked.factors)}?",
         factors=factors,
-        trials=_trials(table, asked, y_N, replicate_N),
+        trials=_trials(table, asked, y_N, replicate_N, num_N),
         analysis=asked.analysis,
-        responses=(ResponseInfo(Response(response, response), response, "1", None, "none", uses_time=False),),
+        responses=(_response(asked),),
         references=(),
         paired=asked.block is not None,
         replicates=max(Counter(cells).values()),
@@ -82,13 +85,44 @@ def read_table(path: Path, asked: TableQuestion) -> AnalysisInput:
     )
 
 
-def _trials(table: CsvTable, asked: TableQuestion, y_N: Sequence[float], replicate_N: Sequence[int]) -> pd.DataFrame:
+def _response(asked: TableQuestion) -> ResponseInfo:
+    name, is_share = asked.analysis.response, asked.test_size is not None
+    bounded: Literal["unit", "none"] = "unit" if is_share else "none"
+    return ResponseInfo(Response(name, name), name, "1", None, bounded, uses_time=False, share_of_examples=is_share)
+
+
+def _test_sizes(table: CsvTable, asked: TableQuestion, y_N: Sequence[float]) -> Sequence[float] | None:
+    """Return the examples behind each row, where the question names them."""
+    if asked.test_size is None:
+        return None
+    named = isinstance(asked.test_size, str)
+    num_N = table.numbers(str(asked.test_size)) if named else [float(asked.test_size)] * len(y_N)
+    for y, num, line in zip(y_N, num_N, table.lines, strict=True):
+        if num < 1 or num != int(num):
+            raise AnalysisError(f"{table.name}, line {line}: {num:g} is no number of examples; it must be whole.")
+        if not 0 <= y <= 1:
+            raise AnalysisError(
+                f"{table.name}, line {line}: `{asked.analysis.response}` is {y:g}, which is no share of examples; give "
+                "fractions between 0 and 1, or leave the test size out."
+            )
+    return num_N
+
+
+def _trials(
+    table: CsvTable,
+    asked: TableQuestion,
+    y_N: Sequence[float],
+    replicate_N: Sequence[int],
+    num_N: Sequence[float] | None,
+) -> pd.DataFrame:
     columns: dict[str, Sequence[object]] = {name: table.levels(name) for name in asked.factors}
     columns[asked.analysis.response] = y_N
     columns["trial_id"] = [f"line {line}" for line in table.lines]
     columns["replicate"] = replicate_N
     columns["concurrent_trials"] = [1] * len(y_N)
     columns["environment_key"] = [table.name] * len(y_N)
+    if num_N is not None:
+        columns["num_examples"] = num_N
     return pd.DataFrame(columns)
 
 

@@ -210,6 +210,17 @@ def agreement_sentence(effect: Effect, alpha: float, data: CellData) -> str:
     return f"The {told} disagrees, so the conclusion depends on the method and is not robust."
 
 
+def partner_sentence(lead: Effect, partner: Effect, alpha: float) -> str:
+    """Say what the omnibus interaction adds to the slope with which it shares alpha."""
+    p = partner.p if partner.p_adjusted is None else partner.p_adjusted
+    told = f"The interaction {partner.label} as a whole ({partner.method}, {_p_of(partner)})"
+    if p is None or p >= alpha:
+        return f"{told} is not shown to differ from zero."
+    if lead.verdict == "different":
+        return f"{told} differs from zero, too."
+    return f"{told} differs from zero, though not along this slope: read the cells and the simple effects."
+
+
 def omnibus_sentence(table: TestTable) -> str:
     """Return the tests of a table in a line."""
     tests = [
@@ -220,21 +231,24 @@ def omnibus_sentence(table: TestTable) -> str:
 
 
 def headline(
-    lead: Draft | None, tables: Sequence[TestTable], setting: Setting, data: CellData | None, reason: str
+    leads: Sequence[Draft], tables: Sequence[TestTable], setting: Setting, data: CellData | None, reason: str
 ) -> str:
     """Return the finding of a response in one paragraph.
 
-    ``lead`` is the effect of the declared hypothesis, finished (with sentence and verdict); ``reason`` says why there
-    is none.
+    ``leads`` has the effect of the declared hypothesis, finished (with sentence and verdict), and behind it the omnibus
+    interaction that shares alpha with it, if there is one; ``reason`` says why there is none.
     """
     parts = (
         [] if setting.confirmatory else ["Exploratory, because the analysis plan was changed after the first trial."]
     )
-    if lead is not None and lead.effect.verdict is not None and data is not None:
+    conclusion = leads[0].effect.verdict if leads else None
+    if conclusion is not None and data is not None:
+        lead, *partners = leads
         parts += [
             lead.effect.sentence,
-            verdict_sentence(lead, lead.effect.verdict, setting, data),
+            verdict_sentence(lead, conclusion, setting, data),
             agreement_sentence(lead.effect, setting.alpha, data),
+            *(partner_sentence(lead.effect, partner.effect, setting.alpha) for partner in partners),
         ]
         return " ".join(part for part in parts if part)
     parts.append(reason)

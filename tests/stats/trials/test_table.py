@@ -19,10 +19,13 @@ from cnnbench.types import (
     Factor,
     Findings,
     Interval,
+    OtherScale,
     Refusal,
     ResponseFindings,
     TestRow,
     TestTable,
+    VarianceBudget,
+    VarianceComponent,
 )
 
 HEADER = "depth,kind,seed,accuracy\n"
@@ -160,7 +163,22 @@ def test_the_flat_table_has_a_row_for_each_test_and_effect(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "kind", [Findings, ResponseFindings, DesignAudit, Cell, Interval, TestTable, TestRow, Effect, Classical, Refusal]
+    "kind",
+    [
+        Findings,
+        ResponseFindings,
+        DesignAudit,
+        Cell,
+        Interval,
+        TestTable,
+        TestRow,
+        Effect,
+        Classical,
+        Refusal,
+        OtherScale,
+        VarianceBudget,
+        VarianceComponent,
+    ],
 )
 def test_every_key_of_the_json_is_described(kind: type):
     text = (Path(__file__).parents[3] / "docs" / "statistics.md").read_text("utf-8")
