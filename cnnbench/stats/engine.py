@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnnbench.stats.diagnostics import residuals
 from cnnbench.stats.effects.answers import Draft, Setting, adjusted, answer, interaction, verdict
 from cnnbench.stats.effects.families import interaction_families, pairwise_families, simple_families
 from cnnbench.stats.effects.marginals import marginal_means, marginal_note
@@ -271,6 +272,7 @@ def _finish(data: AnalysisInput, work: _Work) -> ResponseFindings:
         further_tests=tuple(work.further_tables),
         other_scale=_other_scale(work),
         variance=None if work.raw is None else variance_budget(work.raw, work.counts, cells, work.primary),
+        residuals=None if cells is None else residuals(cells),
     )
 
 

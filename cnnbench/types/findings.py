@@ -185,6 +185,18 @@ class VarianceBudget:
 
 
 @dataclass(frozen=True, slots=True)
+class Residuals:
+    """What the model of the design leaves of the trials, on the analysis scale, in ascending order of the residual."""
+
+    fitted: tuple[float, ...]
+    residual: tuple[float, ...]
+    quantile: tuple[float, ...]
+    """The standard normal quantile of each residual's rank."""
+    num: int
+    """Residuals in all; of more than 1,000 the extremes and an even selection are kept."""
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A published statement, held against this study."""
 
@@ -276,6 +288,7 @@ class ResponseFindings:
     """Tests that decide nothing: Welch-James and HC3 beside the others, and the factors' simple effects."""
     other_scale: OtherScale | None = None
     variance: VarianceBudget | None = None
+    residuals: Residuals | None = None
 
 
 @dataclass(frozen=True, slots=True)

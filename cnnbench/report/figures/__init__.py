@@ -2,6 +2,7 @@
 
 from cnnbench.report.figures.cells import cells_figure, marginals_figure
 from cnnbench.report.figures.curves import curve_layout, curves_figure, phases
+from cnnbench.report.figures.diagnostics import diagnostics_figure
 from cnnbench.report.figures.drawing import Drawing, draw, interactive_bundle
 from cnnbench.report.figures.effects import effects_figure, references_figure
 from cnnbench.report.figures.layout import Layout, arrange
@@ -15,6 +16,7 @@ __all__ = [
     "curve_layout",
     "curves_figure",
     "dark_rules",
+    "diagnostics_figure",
     "draw",
     "effects_figure",
     "interactive_bundle",

@@ -1,0 +1,59 @@
+"""Residuals as a description: nothing is decided by them, as tests chosen after a look at the data lose their level.
+
+Shapes: K replicates, M cells, N residuals.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import norm
+
+from cnnbench.types import Residuals
+
+if TYPE_CHECKING:
+    from cnnbench.stats.trials.cells import CellData
+
+MOST_POINTS = 1000
+"""Of more residuals the extremes and an even selection of the ranks between are kept: a picture shows no more."""
+_EXTREMES = 50
+
+
+def residuals(data: CellData) -> Residuals | None:
+    """Return residuals in ascending order, or None where nothing is replicated.
+
+    Independent trials: deviations from the cell's mean. Shared seeds: what is left after the means of cells and seeds,
+    over the seeds that have every cell. The quantiles are standard normal ones at (rank - 3/8) / (N + 1/4) (Blom 1958,
+    Statistical Estimates and Transformed Beta-Variables).
+    """
+    if not data.replicated:
+        return None
+    y_KM = data.y_KM[:, data.seen_M]
+    if data.paired:
+        y_KM = y_KM[np.isfinite(y_KM).all(axis=1)]
+    if len(y_KM) < 2:
+        return None
+    fitted_KM = np.broadcast_to(np.nanmean(y_KM, axis=0), y_KM.shape)
+    if data.paired:
+        fitted_KM = fitted_KM + y_KM.mean(axis=1, keepdims=True) - y_KM.mean()
+    there_KM = np.isfinite(y_KM)
+    several_KM = there_KM & (there_KM.sum(axis=0) > 1)
+    residual_N, fitted_N = (y_KM - fitted_KM)[several_KM], fitted_KM[several_KM] + data.offset
+    order_N = np.argsort(residual_N, kind="stable")
+    num = len(order_N)
+    quantile_N = norm.ppf((np.arange(1, num + 1) - 0.375) / (num + 0.25))
+    kept = _kept(num)
+    return Residuals(
+        tuple(float(value) for value in fitted_N[order_N][kept]),
+        tuple(float(value) for value in residual_N[order_N][kept]),
+        tuple(float(value) for value in quantile_N[kept]),
+        num,
+    )
+
+
+def _kept(num: int) -> np.ndarray:
+    if num <= MOST_POINTS:
+        return np.arange(num)
+    inner = np.linspace(_EXTREMES, num - 1 - _EXTREMES, MOST_POINTS - 2 * _EXTREMES).round().astype(int)
+    return np.concatenate([np.arange(_EXTREMES), inner, np.arange(num - _EXTREMES, num)])
