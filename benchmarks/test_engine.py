@@ -80,9 +80,10 @@ def test_writing_a_trial(benchmark, registry: Registry, tmp_path: Path):
     benchmark(lambda: folder.save(outcome))
 
 
-@pytest.mark.parametrize("num_trials", [135, 1080])
-def test_analysis_of_three_factors(benchmark, num_trials: int):
-    """The whole analysis of a 3 x 3 x 3 design with paired seeds."""
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("num_trials", [135, 1080, 100_008])
+def test_analysis_of_three_factors(benchmark, num_trials: int, *, paired: bool):
+    """The whole analysis of a 3 x 3 x 3 design."""
     factors = tuple(Factor(name, (1, 2, 4), "log2") for name in ("depth", "size", "width"))
     replicates = num_trials // 27
     index = pd.MultiIndex.from_product(
@@ -101,11 +102,11 @@ def test_analysis_of_three_factors(benchmark, num_trials: int):
         analysis=AnalysisSpec(primary=Hypothesis(slope=("depth", "size")), equivalence_margin=0.01),
         responses=(info,),
         references=(),
-        paired=True,
+        paired=paired,
         replicates=replicates,
         exclusions=(),
         failures=(),
         pending=0,
         confirmatory=True,
     )
-    benchmark(lambda: analyse(data))
+    benchmark.pedantic(lambda: analyse(data), rounds=3)
