@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 
 from cnnbench.cli.findings_text import findings_text
+from cnnbench.data import default_cache_dir
 from cnnbench.errors import AnalysisError
 from cnnbench.report import build_view
 from cnnbench.report.export import FORMAT, findings_json, plain
+from cnnbench.report.r import exported_table, r_script
 from cnnbench.spec import AnalysisSpec, Hypothesis
-from cnnbench.stats import TableQuestion, analyse, flat_columns, flat_rows, read_table
+from cnnbench.stats import TableQuestion, analyse, flat_columns, flat_rows, prove, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,11 +114,13 @@ def _some(option: str, text: str, least: int, most: int) -> tuple[str, ...]:
     return names
 
 
-def analyse_source(source: Path, plan: Plan, *, as_json: bool, csv_file: Path | None) -> None:
+def analyse_source(
+    source: Path, plan: Plan, *, as_json: bool, csv_file: Path | None, r_file: Path | None = None
+) -> None:
     """Analyse a run folder (whose plan is its own) or a table, and print the findings.
 
     Raises:
-        AnalysisError: The source is neither, the table or its plan cannot be used, or the CSV file cannot be written.
+        AnalysisError: The source is neither, the table or its plan cannot be used, or a file cannot be written.
         StoreError: The folder is no run folder.
     """
     if not source.exists():
@@ -125,10 +130,17 @@ def analyse_source(source: Path, plan: Plan, *, as_json: bool, csv_file: Path | 
             raise AnalysisError(
                 f"{source} is a folder: a run brings its own analysis plan, so leave these options out."
             )
+        if r_file is not None:
+            raise AnalysisError(
+                f"--r-script is for tables; the script of this run is {source / 'report' / 'analysis.R'}."
+            )
         view = build_view(source)
         findings, text = view.findings, findings_json(view)
     else:
-        findings = analyse(read_table(source, plan.question(source.name)))
+        data = read_table(source, plan.question(source.name))
+        findings = prove(data, analyse(data), default_cache_dir() / "proofs")
+        if r_file is not None:
+            _write(r_file, r_script(data, findings, exported_table(source, r_file, plan.block)))
         # Nobody can know whether these options were chosen before the results were seen.
         document: dict[str, Any] = {"format": FORMAT, "profile": None, **plain(findings), "confirmatory": None}
         text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
@@ -143,10 +155,15 @@ def analyse_source(source: Path, plan: Plan, *, as_json: bool, csv_file: Path | 
 
 
 def _write_csv(findings: Findings, path: Path) -> None:
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, flat_columns(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat_rows(findings))
+    _write(path, table.getvalue())
+
+
+def _write(path: Path, text: str) -> None:
     try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, flat_columns(), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(flat_rows(findings))
+        path.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise AnalysisError(f"{path} cannot be written ({error.strerror}); choose another place.") from error

@@ -155,6 +155,9 @@ def analyse(  # noqa: PLR0913 - a command has as many parameters as options
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, with all digits.")] = False,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write tests and effects as one flat table.")] = None,
+    r_script: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write an R script that computes the tables anew.")
+    ] = None,
 ) -> None:
     """Analyse a table of results, or a run folder again, without writing a report."""
     from cnnbench.cli.analyse import Plan, analyse_source  # noqa: PLC0415 - see the module's docstring
@@ -173,7 +176,18 @@ def analyse(  # noqa: PLR0913 - a command has as many parameters as options
         alpha=alpha,
         test_size=test_size,
     )
-    analyse_source(source, plan, as_json=as_json, csv_file=csv)
+    analyse_source(source, plan, as_json=as_json, csv_file=csv, r_file=r_script)
+
+
+@app.command()
+def selfcheck(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every case as JSON.")] = False,
+) -> None:
+    """Hold this installation's numbers against R's answers and NIST's certified values."""
+    from cnnbench.cli.selfcheck import print_selfcheck  # noqa: PLC0415 - see the module's docstring
+
+    raise typer.Exit(print_selfcheck(as_json=as_json))
 
 
 @plugins_app.command("list")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from cnnbench.types import StudyView
 
 FORMAT = 1
@@ -22,15 +24,15 @@ def findings_json(view: StudyView) -> str:
 
     Keys at the top: ``format`` (this layout's version), ``profile``, and the fields of `cnnbench.types.Findings`:
     ``study``, ``question``, ``alpha``, ``confirmatory``, ``responses``, ``exclusions``, ``references``, ``claims``,
-    ``versions``. Below them every key is the field of the value it comes from (see `cnnbench.types.findings`).
+    ``versions``, ``null_rate``, ``self_check``. Below them every key is the field of the value it comes from (see `cnnbench.types.findings`).
     """
     document = {"format": FORMAT, "profile": view.profile, **plain(view.findings)}
     return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
 
 
-def trials_csv(view: StudyView) -> str:
+def trials_csv(trials: pd.DataFrame) -> str:
     """The trials table as CSV: UTF-8, one row per finished trial, floats with all their digits."""
-    text: str = view.trials.to_csv(index=False, lineterminator="\n")
+    text: str = trials.to_csv(index=False, lineterminator="\n")
     return text
 
 

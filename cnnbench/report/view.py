@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cnnbench.data import default_cache_dir
 from cnnbench.errors import StoreError
+from cnnbench.report.export import trials_csv
+from cnnbench.report.r import exported_trials, r_script
 from cnnbench.spec import StudySpec, analysis_hash
-from cnnbench.stats import AnalysisInput, analyse, summarise_curves
+from cnnbench.stats import AnalysisInput, analyse, prove, summarise_curves
 from cnnbench.store import Study, cell_trials
 from cnnbench.types import Declared, StudyView
 
@@ -35,23 +38,22 @@ def build_view(run: Path) -> StudyView:
     missing = set(study.planned) - {trial.id for trial in study.stored}
     failures = tuple(failure for failure in study.folder.failures() if failure.trial.id in missing)
     trials = study.trials
-    findings = analyse(
-        AnalysisInput(
-            study=study.name,
-            question=spec.question,
-            factors=study.factors,
-            trials=trials,
-            analysis=spec.analysis,
-            responses=study.responses,
-            references=spec.reference,
-            paired=spec.design.pairing == "shared",
-            replicates=study.replicates,
-            exclusions=study.exclusions,
-            failures=failures,
-            pending=len(missing) - len(failures),
-            confirmatory=fixed.get("sha256") == analysis_hash(spec),
-        )
+    data = AnalysisInput(
+        study=study.name,
+        question=spec.question,
+        factors=study.factors,
+        trials=trials,
+        analysis=spec.analysis,
+        responses=study.responses,
+        references=spec.reference,
+        paired=spec.design.pairing == "shared",
+        replicates=study.replicates,
+        exclusions=study.exclusions,
+        failures=failures,
+        pending=len(missing) - len(failures),
+        confirmatory=fixed.get("sha256") == analysis_hash(spec),
     )
+    findings = prove(data, analyse(data), default_cache_dir() / "proofs")
     return StudyView(
         name=study.name,
         question=spec.question,
@@ -66,6 +68,7 @@ def build_view(run: Path) -> StudyView:
         failures=failures,
         environment=_environment(study),
         run_dir=str(run),
+        r_script=r_script(data, findings, exported_trials(trials_csv(trials), paired=data.paired)),
     )
 
 

@@ -27,7 +27,7 @@ _MADE_FROM = ".made-from"
 def write_report(view: StudyView, sections: Sequence[Section], directory: Path, *, reuse: bool = False) -> Path:
     """Write the report of a study into ``directory`` and return the path of its page.
 
-    Writes ``figures/*.svg`` and ``*.pdf``, ``trials.csv``, ``findings.json`` and, last, ``index.html``, which needs no
+    Writes ``figures/*.svg`` and ``*.pdf``, ``trials.csv``, ``findings.json``, ``analysis.R`` and, last, ``index.html``, which needs no
     network and none of the other files. Each file is whole whenever it exists; figures that an earlier report left
     there are removed. The same view gives the same bytes; with ``reuse``, a report that this version wrote from the
     same view is left as it is, because drawing its figures takes seconds.
@@ -36,13 +36,15 @@ def write_report(view: StudyView, sections: Sequence[Section], directory: Path, 
         StoreError: A file cannot be written.
     """
     made_from, page = _fingerprint(view, sections), directory / "index.html"
-    whole = all((directory / name).exists() for name in ("index.html", "trials.csv", "findings.json"))
+    names = ("index.html", "trials.csv", "findings.json", *(["analysis.R"] if view.r_script else []))
+    whole = all((directory / name).exists() for name in names)
     if reuse and whole and _read(directory / _MADE_FROM) == made_from:
         return page
     html, drawings = render_page(view, sections)
     files = {f"figures/{drawing.key}.svg": drawing.svg_file() for drawing in drawings}
     files |= {f"figures/{drawing.key}.pdf": drawing.pdf_file() for drawing in drawings}
-    files |= {"trials.csv": trials_csv(view).encode(), "findings.json": findings_json(view).encode()}
+    files |= {"trials.csv": trials_csv(view.trials).encode(), "findings.json": findings_json(view).encode()}
+    files |= {"analysis.R": view.r_script.encode()} if view.r_script else {}
     try:
         (directory / "figures").mkdir(parents=True, exist_ok=True)
         (directory / _MADE_FROM).unlink(missing_ok=True)
@@ -64,7 +66,7 @@ def write_report(view: StudyView, sections: Sequence[Section], directory: Path, 
 
 def _fingerprint(view: StudyView, sections: Sequence[Section]) -> bytes:
     """Name everything that a report is made from, and the version that makes it."""
-    parts = [version("cnnbench"), findings_json(view), trials_csv(view), *map(repr, sections)]
+    parts = [version("cnnbench"), findings_json(view), trials_csv(view.trials), *map(repr, sections)]
     parts += [repr(getattr(view, part.name)) for part in fields(view) if part.name not in {"findings", "trials"}]
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest().encode()
 

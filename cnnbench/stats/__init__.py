@@ -7,14 +7,25 @@ from cnnbench.stats.curves import summarise_curves
 from cnnbench.stats.engine import analyse
 from cnnbench.stats.flat import flat_columns, flat_rows
 from cnnbench.stats.interface import AnalysisInput
+from cnnbench.stats.proof.prove import prove
+from cnnbench.stats.proof.selfcheck import check_installation, checked_cases, summarise_checks
+from cnnbench.stats.trials.cells import level_index, level_text
+from cnnbench.stats.trials.csv_table import read_csv
 from cnnbench.stats.trials.table import TableQuestion, read_table
 
 __all__ = [
     "AnalysisInput",
     "TableQuestion",
     "analyse",
+    "check_installation",
+    "checked_cases",
     "flat_columns",
     "flat_rows",
+    "level_index",
+    "level_text",
+    "prove",
+    "read_csv",
     "read_table",
+    "summarise_checks",
     "summarise_curves",
 ]

@@ -66,6 +66,44 @@ class _Work:
     """Why there is no effect to lead with."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PrimaryTest:
+    """The primary hypothesis with the trials that it was tested on."""
+
+    hypothesis: Hypothesis
+    cells: CellData
+    setting: Setting
+    draft: Draft
+
+
+def primary_test(data: AnalysisInput) -> PrimaryTest | Refusal:
+    """Test the primary hypothesis alone, as `analyse` does, and return what it was tested on.
+
+    Raises:
+        AnalysisError: As `analyse`.
+    """
+    hypothesis, what = data.analysis.primary, "null rate of the primary test"
+    if hypothesis is None:
+        return Refusal(what, "The study declares no primary hypothesis.", "Declare one in `[analysis]`.")
+    name = hypothesis.response or data.responses[0].response.name
+    info = next((info for info in data.responses if info.response.name == name), None)
+    if info is None:
+        return Refusal(
+            what,
+            f"The trials do not record the response {name}.",
+            "Name one of the recorded responses in `[analysis]`.",
+        )
+    trials = read_trials(data)
+    work = _start(data, trials, info, environment_refusal(data, trials))
+    if work.data is None:
+        why = work.refusals[-1]
+        return Refusal(what, f"The primary hypothesis was not tested: {why.why}", why.remedy)
+    found = answer(work.data, hypothesis, work.setting, "primary", "primary")
+    if isinstance(found, Refusal):
+        return Refusal(what, f"The primary hypothesis was not tested: {found.why}", found.remedy)
+    return PrimaryTest(hypothesis, work.data, work.setting, found)
+
+
 def analyse(data: AnalysisInput) -> Findings:
     """Test a study's hypotheses and describe its design, in the order of the decision table of docs/statistics.md.
 

@@ -292,6 +292,50 @@ class ResponseFindings:
 
 
 @dataclass(frozen=True, slots=True)
+class NullRate:
+    """False positives of the primary test, measured on simulated studies of the same design without an effect."""
+
+    response: str
+    effect: str
+    """Label of the primary effect."""
+    method: str
+    """The test that was measured."""
+    alpha: float
+    studies: int
+    rejected: int
+    rate: float
+    interval: Interval
+    """Clopper and Pearson's, of the simulation."""
+    verdict: Literal["as declared", "liberal", "conservative"]
+    """``liberal`` above 1.2 alpha (6 % at 5 %), ``conservative`` below 0.6 alpha (3 %)."""
+    coverage: float | None
+    """Share of the intervals that held the truth; None for omnibus tests, which have none."""
+    robust_rate: float | None
+    """Rate of the test beside it, where that is simulated."""
+    robust_method: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class SelfCheck:
+    """What this installation makes of trials whose answers are known."""
+
+    reference: str
+    """Who gave the answers."""
+    cases: int
+    figures: int
+    worst_error: float
+    """Largest relative error among the figures."""
+    worst_figure: str
+    failed: tuple[str, ...]
+    """Figures beyond their tolerance."""
+    certified_digits: float
+    """Fewest correct digits of F over NIST's certified sets."""
+    certified_sets: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """The analysis of a study."""
 
@@ -307,3 +351,7 @@ class Findings:
     claims: tuple[Claim, ...]
     versions: Mapping[str, str]
     """Versions of the libraries that computed this."""
+    null_rate: NullRate | None = None
+    """None where it was not measured; a refusal of the primary response says why."""
+    self_check: SelfCheck | None = None
+    """None where it was not run."""

@@ -66,6 +66,8 @@ class StudyView:
     failures: tuple[TrialFailure, ...]
     environment: Mapping[str, Any]
     run_dir: str
+    r_script: str = ""
+    """R code that reproduces the tables from ``trials.csv``; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
