@@ -53,6 +53,9 @@ class ResponsePart:
     tests: tuple[Table, ...]
     further_tests: tuple[Table, ...]
     """Tests that decide nothing, beside the others."""
+    other_scale_tests: tuple[Table, ...]
+    diagnostics_figure: Drawing | None
+    variance_table: Table | None
     cells_figure: Drawing | None
     cells_table: Table
     marginals_figure: Drawing | None
@@ -170,6 +173,11 @@ def _response_part(found: ResponseFindings, frame: Frame, margin: float | None) 
         family_table=tables.effects_table(found, family, f"All contrasts of {label}; exploratory.") if family else None,
         tests=tuple(tables.table_of_tests(table) for table in found.tests),
         further_tests=tuple(tables.table_of_tests(table) for table in found.further_tests),
+        other_scale_tests=tuple(
+            tables.table_of_tests(table) for table in (found.other_scale.tests if found.other_scale else ())
+        ),
+        diagnostics_figure=add(figures.diagnostics_figure(key("residuals"), found)),
+        variance_table=tables.variance_table(found.variance, found.unit, label) if found.variance else None,
         cells_figure=add(figures.cells_figure(key("cells"), found, frame.trials, frame.layout)),
         cells_table=tables.cells_table(factors, found.cells, found.unit, f"Observed cells of {label}."),
         marginals_figure=add(figures.marginals_figure(key("marginals"), found)),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         TestRow,
         TestTable,
         TrialFailure,
+        VarianceBudget,
     )
 
 
@@ -137,6 +138,26 @@ def table_of_tests(table: TestTable) -> Table:
     notes = [fmt.sentence(table.method), f"Adjusted p: {fmt.sentence(table.family)}" if table.family else ""]
     notes.append(fmt.sentence("; ".join(f"{term(row.term)}: {row.note.rstrip('. ')}" for row in rows if row.note)))
     return _table(table.title, kept, notes)
+
+
+def variance_table(budget: VarianceBudget, unit: str, label: str) -> Table:
+    """Where the noise of a response comes from."""
+    components = budget.components
+    places = _shared_places(component.sd for component in components)
+    columns: list[tuple[Column, Iterable[str]]] = [
+        (_text("Source"), [fmt.capitalised(component.name) for component in components]),
+        (Column(fmt.with_unit("SD", unit)), [fmt.number(component.sd, places) for component in components]),
+        (Column("df"), [fmt.degrees(component.df) for component in components]),
+        (_text("What it is"), [component.meaning for component in components]),
+    ]
+    notes = []
+    if budget.mean_examples is not None:
+        notes.append(f"Evaluated examples of a trial: {fmt.number(round(budget.mean_examples))} on average.")
+    if budget.pairing_gain is not None:
+        notes.append(
+            f"Shared seeds are worth {budget.pairing_gain:.3g} times as many independent trials for the primary effect."
+        )
+    return _table(f"Where the noise of {label} comes from.", columns, notes)
 
 
 def _shared_places(values: Iterable[float | None]) -> int | None:
