@@ -43,6 +43,8 @@ class Plan:
     interaction: str | None = None
     margin: float | None = None
     alpha: float = 0.05
+    random: str | None = None
+    nested_in: str | None = None
 
     def question(self, table: str) -> TableQuestion:
         """Return the analysis plan for a table of that name.
@@ -63,8 +65,10 @@ class Plan:
             primary=self._hypothesis(),
             equivalence_margin=self.margin,
             alpha=self.alpha,
+            datasets="fixed" if self.random is None else "random",
         )
-        return TableQuestion(factors, analysis, self.block, self._orders())
+        nested_in = _names(self.nested_in or "")
+        return TableQuestion(factors, analysis, self.block, self._orders(), self.random, nested_in)
 
     def _hypothesis(self) -> Hypothesis | None:
         named = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.errors import StoreError
-from cnnbench.spec import StudySpec, analysis_hash
+from cnnbench.spec import StudySpec, analysis_hash, random_factor
 from cnnbench.stats import AnalysisInput, analyse, summarise_curves
 from cnnbench.store import Study, cell_trials
 from cnnbench.types import Declared, StudyView
@@ -50,6 +50,7 @@ def build_view(run: Path) -> StudyView:
             failures=failures,
             pending=len(missing) - len(failures),
             confirmatory=fixed.get("sha256") == analysis_hash(spec),
+            random=random_factor(spec),
         )
     )
     return StudyView(

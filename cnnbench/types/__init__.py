@@ -12,11 +12,14 @@ from cnnbench.types.findings import (
     Effect,
     Findings,
     Interval,
+    MixedMean,
+    MixedModel,
     ReferenceCheck,
     Refusal,
     ResponseFindings,
     TestRow,
     TestTable,
+    VarianceComponent,
     Verdict,
 )
 from cnnbench.types.plan import (
@@ -61,6 +64,8 @@ __all__ = [
     "Interval",
     "Level",
     "MetricInfo",
+    "MixedMean",
+    "MixedModel",
     "Plan",
     "Predictions",
     "ReferenceCheck",
@@ -78,5 +83,6 @@ __all__ = [
     "TrialFailure",
     "TrialOutcome",
     "TrialResult",
+    "VarianceComponent",
     "Verdict",
 ]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnbench.stats.effects.estimate import fixed_block, welch
-from cnnbench.stats.omnibus.within import complete_replicates
+from cnnbench.stats.omnibus.anova import blocks_word
+from cnnbench.stats.omnibus.within import complete_blocks
 from cnnbench.stats.words.wording import p_text
 from cnnbench.types import Refusal
 
@@ -82,20 +83,23 @@ def _pairing(data: CellData) -> list[str]:
     """Say how alike trials with the same seeds are: the intraclass correlation of replicates.
 
     With mean squares of seeds and of the seed-by-cell residual over M cells, (MS_s - MS_e) / (MS_s + (M - 1) MS_e)
-    (Shrout & Fleiss 1979, Psychological Bulletin 86, 420-428, ICC(3, 1)).
+    (Shrout & Fleiss 1979, Psychological Bulletin 86, 420-428, ICC(3, 1)); nested seeds within their whole plots.
     """
-    y_KM = complete_replicates(data)
-    if len(y_KM) < 2 or y_KM.shape[1] < 2:
+    blocks = complete_blocks(data)
+    df_seed = 0 if blocks is None else len(blocks.y_KJ) - len(blocks.size_G)
+    if blocks is None or df_seed < 1 or blocks.y_KJ.shape[1] < 2:
         return []
-    num_replicates, num_cells = y_KM.shape
-    seed_K = y_KM.mean(axis=1)
-    ms_seed = num_cells * float(seed_K.var(ddof=1))
-    residual_KM = y_KM - y_KM.mean(axis=0) - seed_K[:, None] + y_KM.mean()
-    ms_error = float((residual_KM**2).sum()) / ((num_replicates - 1) * (num_cells - 1))
+    num_cells = blocks.y_KJ.shape[1]
+    mean_GJ = np.stack([blocks.y_KJ[blocks.plot_K == plot].mean(axis=0) for plot in range(len(blocks.size_G))])
+    centred_KJ = blocks.y_KJ - mean_GJ[blocks.plot_K]
+    seed_K = centred_KJ.mean(axis=1)
+    ms_seed = num_cells * float((seed_K**2).sum()) / df_seed
+    ms_error = float(((centred_KJ - seed_K[:, None]) ** 2).sum()) / (df_seed * (num_cells - 1))
     total = ms_seed + (num_cells - 1) * ms_error
     if total <= data.tiny**2:
         return []
-    return [f"Trials with the same seeds correlate by {(ms_seed - ms_error) / total:.2f} (intraclass correlation)."]
+    alike = "Trials with the same seeds" if data.block == "replicate" else f"Cells with the same {data.block}"
+    return [f"{alike} correlate by {(ms_seed - ms_error) / total:.2f} (intraclass correlation)."]
 
 
 def _gain(data: CellData, primary: Draft | None) -> list[str]:
@@ -106,12 +110,13 @@ def _gain(data: CellData, primary: Draft | None) -> list[str]:
         return []
     ratio = unpaired.se / primary.found.se
     gained = f"{ratio:.1f} times as large" if ratio >= 1 else f"smaller ({ratio:.2f} times)"
-    return [f"Ignoring the pairing, the standard error of the primary effect would be {gained}."]
+    ignored = "the pairing" if data.block == "replicate" else f"that cells share the same {blocks_word(data)}"
+    return [f"Ignoring {ignored}, the standard error of the primary effect would be {gained}."]
 
 
 def _fixed_block(data: CellData, primary: Draft | None) -> list[str]:
     """Show the primary effect over all trials where incomplete replicates were left out."""
-    if not data.paired or primary is None or primary.weights_M is None:
+    if not data.paired or data.block != "replicate" or primary is None or primary.weights_M is None:
         return []
     if data.complete_rows(np.abs(primary.weights_M) > 1e-12).all():
         return []
@@ -124,9 +129,7 @@ def _fixed_block(data: CellData, primary: Draft | None) -> list[str]:
 
 def _small_n(data: CellData, primary: Draft | None) -> list[str]:
     found = None if primary is None else primary.found
-    if data.paired or found is None or found.n_per_cell != 2 or not found.method.startswith("Welch"):
+    if found is None or found.n_per_cell != 2 or not found.method.startswith("Welch"):
         return []
-    warning = (
-        "A cell has only 2 trials: its variance is hardly known, and the Welch test may miss its level; add replicates."
-    )
-    return [warning]
+    where = "whole plot has only 2 replicates" if data.nested else "cell has only 2 trials"
+    return [f"A {where}: its variance is hardly known, and the Welch test may miss its level; add replicates."]
