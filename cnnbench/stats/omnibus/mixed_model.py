@@ -17,8 +17,8 @@ from cnnbench.stats.trials.cells import grid, t_interval
 from cnnbench.stats.trials.models import (
     base_of,
     design,
+    kronecker,
     orthonormal,
-    term_basis,
     term_columns,
     term_name,
     terms,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cnnbench.stats.trials.models import Term
 
 MOST_TRIALS = 3000
-MOST_GROUPS = 600
+MOST_GROUPS = 400
 """The time grows with the cube of the number of groups; this many take a few seconds."""
 
 
@@ -139,7 +139,8 @@ def mixed_tables(mixed: Mixed) -> list[TestTable]:
         fitted += " It takes effects as equal in all replicates and is liberal where they are not."
     n_M = mixed.model.counted.n_M
     if mixed.fixed.complete:
-        tables.append(_table(mixed, "mixed_model", f"Mixed model, {grouped} random, type III", fitted, _type3))
+        contrasts = _type3 if len(mixed.fixed.active) > 1 else _type2  # one factor: the same F, and lmerTest's df
+        tables.append(_table(mixed, "mixed_model", f"Mixed model, {grouped} random, type III", fitted, contrasts))
     if len(mixed.fixed.active) > 1 and (not mixed.fixed.complete or n_M.min() != n_M.max()):
         key = "mixed_model_type2" if tables else "mixed_model"
         tables.append(_table(mixed, key, f"Mixed model, {grouped} random, type II", fitted, _type2))
@@ -152,21 +153,38 @@ def _variances(mixed: Mixed) -> str:
 
 
 def _type3(mixed: Mixed, term: Term) -> NDArray[np.float64]:
-    """Return orthonormal contrasts of unweighted cell means, shape (df, M)."""
-    return term_basis(mixed.fixed, term).T
+    """Return the term's contrasts of unweighted cell means, shape (df, M): differences from the first levels.
+
+    F does not depend on which contrasts span the term, but the denominator's df do a little; these are lmerTest's.
+    """
+    blocks = [np.full((1, size), 1 / size) for size in mixed.fixed.shape]
+    for position in term:
+        size = mixed.fixed.shape[position]
+        blocks[position] = np.hstack([-np.ones((size - 1, 1)), np.eye(size - 1)])
+    return kronecker(blocks)
 
 
 def _type2(mixed: Mixed, term: Term) -> NDArray[np.float64]:
-    """Return the contrasts that the term's columns, adjusted for all terms that do not contain it, put on cell means.
+    """Return the contrasts that the term's columns put on cell means, shape (df, M with trials).
 
-    Adjusted by the numbers of trials, as lmerTest does, not by the fitted variances.
+    Each sum-coded column is adjusted for all terms that do not contain the term and for the columns before it, by the
+    numbers of trials and not by the fitted variances, as lmerTest does.
     """
     fixed, n_M = mixed.fixed, mixed.model.counted.n_M
-    root = np.sqrt(n_M)[:, None]
-    base = design(fixed, base_of(term, terms(fixed.active)))
-    own = term_columns(fixed.shape, term)[fixed.seen_M]
-    rest = own - base @ np.linalg.lstsq(base * root, own * root, rcond=None)[0]
-    return (orthonormal(rest * root) * root).T
+    if fixed.complete and len(term) == len(fixed.active):
+        centred = [np.eye(size)[: max(1, size - 1)] - (size > 1) / size for size in fixed.shape]
+        return kronecker(centred)
+    root_M = np.sqrt(n_M)
+    known = orthonormal(design(fixed, base_of(term, terms(fixed.active))) * root_M[:, None])
+    rows = []
+    for column_M in (term_columns(fixed.shape, term)[fixed.seen_M] * root_M[:, None]).T:
+        rest_M = column_M - known @ (known.T @ column_M)
+        rest_M -= known @ (known.T @ rest_M)
+        square = float(rest_M @ rest_M)
+        if square > 1e-14 * float(column_M @ column_M):
+            rows.append(rest_M * root_M / square)
+            known = np.column_stack([known, rest_M / square**0.5])
+    return np.array(rows)
 
 
 def _table(

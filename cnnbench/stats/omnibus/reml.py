@@ -16,8 +16,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import solve_triangular
-from scipy.optimize import minimize
 from scipy.stats import f as f_distribution
 
 if TYPE_CHECKING:
@@ -27,10 +25,14 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-MOST = 1e5
-"""Largest ratio of a component's standard deviation to the residual's that is searched."""
+MOST = 1e10
+"""Largest ratio of a component's variance to the residual's that is searched."""
+LONGEST = 3.0
+"""Longest step on the logarithm of a variance."""
+NEXT_TO_ZERO = 1e-5
+"""Relative variance times trials in a group from which on down zero itself is tried."""
 STEPS = 100
-"""Newton needs a handful; the bound guards against a likelihood that is flat to rounding."""
+"""Newton needs about ten; the bound guards against a likelihood that is flat to rounding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,9 +53,10 @@ class Layout:
         """Degrees of freedom that the cell means leave."""
         return self.num_trials - len(self.n_M)
 
-    def split(self, values_Q: Floats) -> list[Floats]:
-        """Return the part of each component."""
-        return [values_Q[self.owner_Q == c] for c in range(len(self.groups))]
+    @property
+    def belongs_QC(self) -> Floats:
+        """1 where a column of Z belongs to a component."""
+        return np.equal.outer(self.owner_Q, np.arange(len(self.groups))).astype(np.float64)
 
     def sums(self, y_N: Floats) -> Floats:
         """Return Z'y."""
@@ -109,50 +112,56 @@ def separable(cell_N: NDArray[np.int64], groups: Sequence[NDArray[np.int64]]) ->
     return kept
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Point:
+    """The likelihood at one choice of variances, relative to the residual's."""
+
+    deviance: float
+    """-2 restricted log likelihood but for a constant, the residual variance being profiled out."""
+    rest: float
+    """y'Py."""
+    w_Q: Floats
+    """Z'Py."""
+    inner_QQ: Floats
+    """Z'PZ."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Likelihood:
     """The REML likelihood of one response; gamma_C are variances relative to the residual's."""
 
     counted: Layout
     within_QQ: Floats
+    """Z'QZ, where Q takes the cell means out."""
     zty_Q: Floats
     """Z'Qy."""
     yty: float
     """y'Qy."""
 
-    def parts(self, gamma_C: Floats) -> tuple[float, float, Floats, Floats]:
-        """Return log |K'VK|, y'Py, Z'Py (Q) and H (Q x Q) with Z'PZ = Z'QZ - H'H (Harville 1977, JASA 72, 320-338)."""
-        scale_Q = np.sqrt(gamma_C)[self.counted.owner_Q]
-        inner_QQ = scale_Q[:, None] * self.within_QQ * scale_Q + np.eye(len(scale_Q))
-        lower_QQ = np.linalg.cholesky(inner_QQ)
-        half_QQ = solve_triangular(lower_QQ, scale_Q[:, None] * self.within_QQ, lower=True)
-        half_Q = solve_triangular(lower_QQ, scale_Q * self.zty_Q, lower=True)
-        rest = max(self.yty - float(half_Q @ half_Q), np.finfo(float).tiny)
-        log_det = 2 * float(np.log(np.diag(lower_QQ)).sum())
-        return log_det, rest, self.zty_Q - half_QQ.T @ half_Q, half_QQ
+    def at(self, gamma_C: Floats) -> _Point:
+        """Return the likelihood and what its derivatives are made of.
 
-    def deviance(self, gamma_C: Floats) -> float:
-        """Return -2 log likelihood but for a constant, the residual variance being profiled out."""
-        log_det, rest, _, _ = self.parts(gamma_C)
-        return log_det + self.counted.spare * float(np.log(rest))
+        As P = K (K'VK)^-1 K' for any K with Q = KK', everything follows from Z'QZ, Z'Qy and y'Qy:
+        Z'PZ = (I + Z'QZ G)^-1 Z'QZ with G = diag(gamma), and log |K'VK| = log |I + Z'QZ G| (Harville 1977, JASA 72,
+        320-338).
+        """
+        gamma_Q = gamma_C[self.counted.owner_Q]
+        system_QQ = self.within_QQ * gamma_Q + np.eye(len(gamma_Q))
+        solved = np.linalg.solve(system_QQ, np.column_stack([self.within_QQ, self.zty_Q]))
+        rest = max(self.yty - float((self.zty_Q * gamma_Q) @ solved[:, -1]), np.finfo(float).tiny)
+        log_det = float(np.linalg.slogdet(system_QQ)[1])
+        deviance = log_det + self.counted.spare * float(np.log(rest))
+        return _Point(deviance, rest, np.asarray(solved[:, -1]), np.asarray(solved[:, :-1]))
 
-    def slope(self, gamma_C: Floats) -> Floats:
-        """Return the deviance's derivative by gamma."""
-        _, rest, w_Q, half_QQ = self.parts(gamma_C)
-        trace_Q = np.diag(self.within_QQ) - (half_QQ**2).sum(axis=0)
-        by_Q = trace_Q - self.counted.spare / rest * w_Q**2
-        return np.array([part.sum() for part in self.counted.split(by_Q)])
-
-    def curvature(self, gamma_C: Floats) -> Floats:
-        """Return the deviance's second derivatives by gamma, shape (C, C)."""
-        _, rest, w_Q, half_QQ = self.parts(gamma_C)
-        inner_QQ = self.within_QQ - half_QQ.T @ half_QQ
-        belongs_QC = np.equal.outer(self.counted.owner_Q, np.arange(len(gamma_C))).astype(float)
-        trace_CC = belongs_QC.T @ inner_QQ**2 @ belongs_QC
-        bend_CC = belongs_QC.T @ (w_Q[:, None] * inner_QQ * w_Q) @ belongs_QC
+    def derivatives(self, point: _Point) -> tuple[Floats, Floats]:
+        """Return the deviance's first (C) and second (C x C) derivatives by gamma."""
+        belongs_QC = self.counted.belongs_QC
+        spare, inner_QQ, w_Q = self.counted.spare, point.inner_QQ, point.w_Q / point.rest**0.5
         square_C = belongs_QC.T @ w_Q**2
-        spare = self.counted.spare
-        return np.asarray(-trace_CC + spare * (2 * bend_CC / rest - np.outer(square_C, square_C) / rest**2))
+        slope_C = belongs_QC.T @ np.diag(inner_QQ) - spare * square_C
+        bend_CC = belongs_QC.T @ (w_Q[:, None] * inner_QQ * w_Q) @ belongs_QC
+        trace_CC = belongs_QC.T @ inner_QQ**2 @ belongs_QC
+        return slope_C, np.asarray(spare * (2 * bend_CC - np.outer(square_C, square_C)) - trace_CC)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,12 +184,12 @@ class Reml:
     @property
     def deviance(self) -> float:
         """-2 REML log likelihood, with a column for each cell as the coding of the fixed effects."""
-        return self.likelihood.deviance(self.gamma_C) + self._constant
+        return self.likelihood.at(self.gamma_C).deviance + self._constant
 
     @property
     def null_deviance(self) -> float:
         """The same without any component: independent trials."""
-        return self.likelihood.deviance(np.zeros_like(self.gamma_C)) + self._constant
+        return self.likelihood.at(np.zeros_like(self.gamma_C)).deviance + self._constant
 
     @property
     def _constant(self) -> float:
@@ -230,17 +239,17 @@ class Reml:
         in terms of its square root the likelihood is flat there.
         """
         counted, gamma_C = self.counted, self.gamma_C
-        _, rest, w_Q, half_QQ = self.likelihood.parts(gamma_C)
-        inner_QQ = self.likelihood.within_QQ - half_QQ.T @ half_QQ
+        point = self.likelihood.at(gamma_C)
+        inner_QQ, w_Q = point.inner_QQ, point.w_Q
         gamma_Q = gamma_C[counted.owner_Q]
         twice_Q = w_Q - inner_QQ @ (gamma_Q * w_Q)  # Z'PPy
         squares_Q = np.diag(inner_QQ) - inner_QQ**2 @ gamma_Q  # diagonal of Z'PPZ
         trace_p = counted.spare - float(gamma_Q @ np.diag(inner_QQ))
         trace_pp = trace_p - float(gamma_Q @ squares_Q)
-        yppy = rest - float(gamma_Q @ w_Q**2)
+        yppy = point.rest - float(gamma_Q @ w_Q**2)
         ypppy = yppy - float(gamma_Q @ (w_Q * twice_Q))
         above = np.flatnonzero(gamma_C)
-        belongs_QA = np.equal.outer(counted.owner_Q, above).astype(float)
+        belongs_QA = counted.belongs_QC[:, above]
         size = len(above) + 1
         curved = np.zeros((size, size))
         bend_AA = belongs_QA.T @ (w_Q[:, None] * inner_QQ * w_Q) @ belongs_QA
@@ -296,63 +305,67 @@ def fit(
 ) -> Reml:
     """Fit the model with components that are `separable`; the response must vary within cells.
 
-    ``near_C`` are relative variances to begin with, from a fit of nearly the same model. Bounded optimisation of the
-    profiled deviance over standard deviations, then Newton steps on the logarithms of the variances above zero; a
-    variance is zero where the deviance rises from zero on.
+    ``near_C`` are relative variances to begin with, from a fit of nearly the same model. Newton's method on the
+    logarithms of the variances above zero; a variance is exactly zero where the deviance rises from zero on.
     """
     counted = layout(cell_N, groups)
     centred_N = y_N - (np.bincount(cell_N, y_N) / counted.n_M)[cell_N]
     likelihood = _Likelihood(counted, counted.within_QQ(), counted.sums(centred_N), float(centred_N @ centred_N))
     gamma_C = _climb(likelihood, near_C)
-    rest = likelihood.parts(gamma_C)[1]
-    return Reml(y_N, cell_N, counted, likelihood, gamma_C, rest / counted.spare)
+    return Reml(y_N, cell_N, counted, likelihood, gamma_C, likelihood.at(gamma_C).rest / counted.spare)
 
 
 def _climb(likelihood: _Likelihood, near_C: Floats | None) -> Floats:
     """Return the relative variances of the highest likelihood, from two beginnings or from ``near_C``."""
     counted = likelihood.counted
-    trials_C = counted.num_trials / np.array([len(part) for part in counted.split(np.zeros(len(counted.owner_Q)))])
+    trials_C = counted.num_trials / counted.belongs_QC.sum(axis=0)
+    begin = [np.ones(len(trials_C)), 0.01 / trials_C] if near_C is None else [near_C + 1e-3 / trials_C]
+    ends = [_descend(likelihood, gamma_C, trials_C) for gamma_C in begin]
+    return min(ends, key=lambda gamma_C: likelihood.at(gamma_C).deviance)
 
-    def scaled(root_C: Floats) -> tuple[float, Floats]:
-        return likelihood.deviance(root_C**2), 2 * root_C * likelihood.slope(root_C**2)
 
-    bounds = [(0.0, MOST)] * len(trials_C)
-    begin = [np.full(len(trials_C), at) for at in (1.0, 0.1)] if near_C is None else [np.sqrt(near_C) + 1e-3]
-    ends = [minimize(scaled, root_C, jac=True, method="L-BFGS-B", bounds=bounds) for root_C in begin]
-    gamma_C = np.asarray(min(ends, key=lambda found: float(found.fun)).x ** 2)
-    zero_C = gamma_C * trials_C < 1e-4
+def _descend(likelihood: _Likelihood, gamma_C: Floats, trials_C: Floats) -> Floats:
+    """Go down to the next lowest deviance, letting variances reach zero and rise from it again."""
     for _ in range(2 * len(gamma_C) + 2):
-        gamma_C = _polish(likelihood, np.where(zero_C, 0.0, gamma_C), trials_C)
-        zero_C = gamma_C == 0
-        falls_C = np.where(zero_C, likelihood.slope(gamma_C) / trials_C, 0.0)
-        if not zero_C.any() or falls_C.min() >= -1e-9 * counted.spare:
-            break
+        gamma_C = _newton(likelihood, gamma_C, trials_C)
+        hardly_C = (gamma_C > 0) & (gamma_C * trials_C < NEXT_TO_ZERO)
+        if hardly_C.any():
+            gamma_C = _newton(likelihood, np.where(hardly_C, 0.0, gamma_C), trials_C)
+        slope_C, _ = likelihood.derivatives(likelihood.at(gamma_C))
+        falls_C = np.where(gamma_C == 0, slope_C / trials_C, 0.0)
         worst = int(falls_C.argmin())
-        zero_C[worst] = False
+        if falls_C[worst] >= -1e-9 * likelihood.counted.spare:
+            break
         gamma_C[worst] = 1e-3 / trials_C[worst]
     return gamma_C
 
 
-def _polish(likelihood: _Likelihood, gamma_C: Floats, trials_C: Floats) -> Floats:
-    """Take Newton steps on log gamma for those above zero; one that shrinks to nothing becomes zero."""
-    best = likelihood.deviance(gamma_C)
+def _newton(likelihood: _Likelihood, gamma_C: Floats, trials_C: Floats) -> Floats:
+    """Take Newton steps on log gamma for those above zero; one that shrinks to nothing becomes zero.
+
+    Where the deviance bends downwards the step goes against the bend, and it is halved until the deviance falls.
+    """
+    point, steepest = likelihood.at(gamma_C), np.inf
     for _ in range(STEPS):
         above = np.flatnonzero(gamma_C)
-        slope_A = likelihood.slope(gamma_C)[above] * gamma_C[above]
-        if not len(above) or np.abs(slope_A).max() < 1e-10:
+        slope_C, bend_CC = likelihood.derivatives(point)
+        slope_A = slope_C[above] * gamma_C[above]
+        before, steepest = steepest, float(np.abs(slope_A).max(initial=0.0))
+        if steepest < 1e-10 or before <= steepest < 1e-5:  # as flat as rounding lets it be
             break
-        curved_AA = likelihood.curvature(gamma_C)[np.ix_(above, above)] * np.outer(gamma_C[above], gamma_C[above])
-        value, vector = np.linalg.eigh(curved_AA + np.diag(slope_A))
+        bend_AA = bend_CC[np.ix_(above, above)] * np.outer(gamma_C[above], gamma_C[above])
+        value, vector = np.linalg.eigh(bend_AA + np.diag(slope_A))
         step_A = -vector @ ((vector.T @ slope_A) / np.maximum(np.abs(value), 1e-8))
-        step_A *= min(1.0, 3.0 / float(np.abs(step_A).max()))
-        for _ in range(30):
+        step_A *= min(1.0, LONGEST / float(np.abs(step_A).max()))
+        while np.abs(step_A).max() > 1e-10:
             tried_C = gamma_C.copy()
-            tried_C[above] *= np.exp(step_A)
-            reached = likelihood.deviance(tried_C)
-            if reached <= best + 1e-12 * abs(best):
+            tried_C[above] = np.minimum(gamma_C[above] * np.exp(step_A), MOST)
+            tried_C[tried_C * trials_C < 1e-9] = 0.0
+            tried = likelihood.at(tried_C)
+            if tried.deviance <= point.deviance + 1e-9:
                 break
             step_A /= 2
         else:
             break
-        gamma_C, best = np.where(tried_C * trials_C < 1e-9, 0.0, tried_C), reached
+        gamma_C, point = tried_C, tried
     return gamma_C
