@@ -47,6 +47,8 @@ class Plan:
     margin: float | None = None
     alpha: float = 0.05
     test_size: str | None = None
+    random: str | None = None
+    nested_in: str | None = None
 
     def question(self, table: str) -> TableQuestion:
         """Return the analysis plan for a table of that name.
@@ -67,9 +69,18 @@ class Plan:
             primary=self._hypothesis(),
             equivalence_margin=self.margin,
             alpha=self.alpha,
+            datasets="fixed" if self.random is None else "random",
         )
         size = int(self.test_size) if self.test_size is not None and self.test_size.isdecimal() else self.test_size
-        return TableQuestion(factors, analysis, self.block, self._orders(), size)
+        return TableQuestion(
+            factors,
+            analysis,
+            self.block,
+            self._orders(),
+            test_size=size,
+            random=self.random,
+            nested_in=_names(self.nested_in or ""),
+        )
 
     def _hypothesis(self) -> Hypothesis | None:
         named = [

@@ -134,6 +134,13 @@ def analyse(  # noqa: PLR0913 - a command has as many parameters as options
     ordered: Annotated[
         str | None, typer.Option(metavar="LIST", help="Factors with an order: depth=log2,epochs=linear.")
     ] = None,
+    random: Annotated[
+        str | None, typer.Option(metavar="FACTOR", help="The factor whose levels are a sample, such as datasets.")
+    ] = None,
+    nested_in: Annotated[
+        str | None,
+        typer.Option(metavar="FACTORS", help="Factors at whose levels the same --block value means another block."),
+    ] = None,
     scale: Annotated[Literal["raw", "log", "logit"], typer.Option(help="The scale of the analysis.")] = "raw",
     primary: Annotated[
         str | None, typer.Option(metavar="CONTRAST", help='The hypothesis, levels of --over: "gradual - none".')
@@ -175,6 +182,8 @@ def analyse(  # noqa: PLR0913 - a command has as many parameters as options
         margin=margin,
         alpha=alpha,
         test_size=test_size,
+        random=random,
+        nested_in=nested_in,
     )
     analyse_source(source, plan, as_json=as_json, csv_file=csv, r_file=r_script)
 

@@ -8,7 +8,7 @@ from cnnbench.data import default_cache_dir
 from cnnbench.errors import StoreError
 from cnnbench.report.export import trials_csv
 from cnnbench.report.r import exported_trials, r_script
-from cnnbench.spec import StudySpec, analysis_hash
+from cnnbench.spec import StudySpec, analysis_hash, random_factor
 from cnnbench.stats import AnalysisInput, analyse, prove, summarise_curves
 from cnnbench.store import Study, cell_trials
 from cnnbench.types import Declared, StudyView
@@ -52,6 +52,7 @@ def build_view(run: Path) -> StudyView:
         failures=failures,
         pending=len(missing) - len(failures),
         confirmatory=fixed.get("sha256") == analysis_hash(spec),
+        random=random_factor(spec),
     )
     findings = prove(data, analyse(data), default_cache_dir() / "proofs")
     return StudyView(

@@ -1,6 +1,6 @@
 """The study file: TOML in, validated values out, with the position of every error."""
 
-from cnnbench.spec.checks import component_places, in_order, patches
+from cnnbench.spec.checks import component_places, in_order, patches, random_factor
 from cnnbench.spec.contrast import parse_contrast
 from cnnbench.spec.declare import analysis_hash
 from cnnbench.spec.load import StudyFile, load_study
@@ -47,5 +47,6 @@ __all__ = [
     "load_study",
     "parse_contrast",
     "patches",
+    "random_factor",
     "set_path",
 ]

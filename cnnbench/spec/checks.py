@@ -44,6 +44,7 @@ def check_study(data: Mapping[str, Any], spec: StudySpec | None, check_component
     yield from _check_cells(spec)
     yield from _check_responses(spec)
     yield from _check_analysis(spec)
+    yield from _check_random(spec)
 
 
 def component_places(recipe: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, Any]]:
@@ -230,6 +231,54 @@ def _check_responses(spec: StudySpec) -> Iterator[Finding]:
                 "set `trial.split.test`, or read the last epoch."
             )
             yield (*place, "epoch"), message
+
+
+def random_factor(spec: StudySpec) -> str | None:
+    """Return the factor whose levels are random datasets, or None where the study takes them as fixed."""
+    choosers = _dataset_factors(spec) if spec.analysis.datasets == "random" else []
+    return choosers[0] if len(choosers) == 1 else None
+
+
+def _dataset_factors(spec: StudySpec) -> list[str]:
+    """Return the factors that choose the dataset: they set `dataset` as a whole, or a part of it that is text.
+
+    A number, such as `dataset.noise`, makes another version of the same dataset.
+    """
+
+    def chooses(path: str, value: object) -> bool:
+        return path == "dataset" or (path.startswith("dataset.") and isinstance(value, str))
+
+    return [
+        name
+        for name, factor in spec.factors.items()
+        if any(chooses(path, value) for _, patch in patches(factor) for path, value in patch.items())
+    ]
+
+
+def _check_random(spec: StudySpec) -> Iterator[Finding]:
+    """Random datasets need one factor that chooses them, and no hypothesis may compare them."""
+    if spec.analysis.datasets == "fixed":
+        return
+    choosers = _dataset_factors(spec)
+    if len(choosers) != 1:
+        have = " and ".join(f"`{name}`" for name in choosers) or "none"
+        message = f"random datasets need one factor that chooses the dataset; this study has {have}."
+        yield ("analysis", "datasets"), message
+        return
+    (name,) = choosers
+    hypotheses: list[tuple[KeyPath, Hypothesis | None]] = [(("analysis", "primary"), spec.analysis.primary)]
+    hypotheses += [(("analysis", "further", i), entry) for i, entry in enumerate(spec.analysis.further)]
+    for place, hypothesis in hypotheses:
+        if hypothesis is not None and name in (
+            hypothesis.over,
+            *(hypothesis.slope or ()),
+            *(hypothesis.interaction or ()),
+        ):
+            message = (
+                f"it names `{name}`, whose levels are random: they stand for a population, and which of them is better "
+                'is no finding; ask about the other factors, or set `datasets = "fixed"`.'
+            )
+            yield place, message
 
 
 def _check_analysis(spec: StudySpec) -> Iterator[Finding]:

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
 def analysis_hash(spec: StudySpec) -> str:
     """Return the SHA-256 of everything that the study declares about its analysis."""
+    analysis = spec.analysis.model_dump(mode="json")
+    if analysis["datasets"] == "fixed":
+        del analysis["datasets"]  # the fingerprints of studies that were run before the key existed stay what they were
     declared = {
-        "analysis": spec.analysis.model_dump(mode="json"),
+        "analysis": analysis,
         "responses": {name: response.model_dump(mode="json") for name, response in spec.responses.items()},
         "pairing": spec.design.pairing,
     }

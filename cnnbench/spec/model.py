@@ -159,6 +159,10 @@ class AnalysisSpec(Part):
     )
     alpha: float = Field(0.05, gt=0, lt=0.5)
     correction: Literal["holm", "none"] = "holm"
+    datasets: Literal["fixed", "random"] = Field(
+        "fixed",
+        description="`random`: the datasets are a sample, and findings shall hold for others of their kind.",
+    )
     pool_environments: bool = Field(
         default=False, description="Analyse trials of different devices or library versions together."
     )

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import norm
 
+from cnnbench.stats.omnibus.within import complete_blocks
 from cnnbench.types import Residuals
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cnnbench.stats.trials.cells import CellData
 
 MOST_POINTS = 1000
@@ -29,30 +32,40 @@ def residuals(data: CellData) -> Residuals | None:
     """
     if not data.replicated:
         return None
-    y_KM = data.y_KM[:, data.seen_M]
-    if data.paired:
-        y_KM = y_KM[np.isfinite(y_KM).all(axis=1)]
-    if len(y_KM) < 2:
+    parts = _shared(data) if data.paired else _independent(data)
+    if parts is None:
         return None
-    fitted_KM = np.broadcast_to(np.nanmean(y_KM, axis=0), y_KM.shape)
-    if data.paired:
-        fitted_KM = fitted_KM + y_KM.mean(axis=1, keepdims=True) - y_KM.mean()
-    there_KM = np.isfinite(y_KM)
-    several_KM = there_KM & (there_KM.sum(axis=0) > 1)
-    residual_N, fitted_N = (y_KM - fitted_KM)[several_KM], fitted_KM[several_KM] + data.offset
+    fitted_N, residual_N = parts
     order_N = np.argsort(residual_N, kind="stable")
     num = len(order_N)
     quantile_N = norm.ppf((np.arange(1, num + 1) - 0.375) / (num + 0.25))
     kept = _kept(num)
     return Residuals(
-        tuple(float(value) for value in fitted_N[order_N][kept]),
+        tuple(float(value) + data.offset for value in fitted_N[order_N][kept]),
         tuple(float(value) for value in residual_N[order_N][kept]),
         tuple(float(value) for value in quantile_N[kept]),
         num,
     )
 
 
-def _kept(num: int) -> np.ndarray:
+def _independent(data: CellData) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    y_KM = data.y_KM[:, data.n_M > 1]
+    fitted_KM = np.broadcast_to(np.nanmean(y_KM, axis=0), y_KM.shape)
+    there_KM = np.isfinite(y_KM)
+    return fitted_KM[there_KM], (y_KM - fitted_KM)[there_KM]
+
+
+def _shared(data: CellData) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    blocks = complete_blocks(data)
+    if blocks is None or len(blocks.y_KJ) < 2:
+        return None
+    mean_GJ = np.stack([blocks.y_KJ[blocks.plot_K == plot].mean(axis=0) for plot in range(len(blocks.size_G))])
+    centred_KJ = blocks.y_KJ - mean_GJ[blocks.plot_K]
+    residual_KJ = centred_KJ - centred_KJ.mean(axis=1, keepdims=True)
+    return (blocks.y_KJ - residual_KJ).ravel(), residual_KJ.ravel()
+
+
+def _kept(num: int) -> NDArray[np.int64]:
     if num <= MOST_POINTS:
         return np.arange(num)
     inner = np.linspace(_EXTREMES, num - 1 - _EXTREMES, MOST_POINTS - 2 * _EXTREMES).round().astype(int)

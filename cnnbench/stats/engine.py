@@ -14,12 +14,15 @@ from cnnbench.stats.effects.families import interaction_families, pairwise_famil
 from cnnbench.stats.effects.marginals import marginal_means, marginal_note
 from cnnbench.stats.omnibus.anova import omnibus
 from cnnbench.stats.omnibus.further_tests import further_tests
+from cnnbench.stats.omnibus.mixed_model import described as random_part
+from cnnbench.stats.omnibus.mixed_model import mixed_model, mixed_notes, mixed_tables
 from cnnbench.stats.omnibus.quasi_binomial import Counts
 from cnnbench.stats.other_scale import Rescaled, on_other_scale, scale_beside
 from cnnbench.stats.references import check_claim, check_value
 from cnnbench.stats.trials.audit import audit
-from cnnbench.stats.trials.cells import cell_data, observed_cells
+from cnnbench.stats.trials.cells import cell_data, named, observed_cells, over_levels
 from cnnbench.stats.trials.prepare import environment_refusal, examples_of, read_trials, scale_for, select, to_scale
+from cnnbench.stats.trials.random_levels import population, random_position
 from cnnbench.stats.variance import variance_budget
 from cnnbench.stats.words.notes import describe
 from cnnbench.stats.words.wording import effect_sentence, headline
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from cnnbench.stats.interface import AnalysisInput
     from cnnbench.stats.trials.cells import CellData
     from cnnbench.stats.trials.prepare import Scale, Selection, Trials
-    from cnnbench.types import Cell, Claim, DesignAudit, OtherScale, ReferenceCheck, ResponseInfo, TestTable
+    from cnnbench.types import Cell, Claim, DesignAudit, MixedModel, OtherScale, ReferenceCheck, ResponseInfo, TestTable
 
 
 @dataclass(slots=True, eq=False)
@@ -44,11 +47,14 @@ class _Work:
     raw: CellData | None = None
     """In the response's own unit; None without trials."""
     data: CellData | None = None
-    """On the analysis scale; None where nothing may be tested."""
+    """On the analysis scale; None where nothing may be tested. Where datasets are random, their means are its rows."""
+    trials: CellData | None = None
+    """All trials on the analysis scale; the same as `data` where all factors are fixed."""
     cells: tuple[Cell, ...] = ()
     marginals: tuple[Cell, ...] = ()
     tables: list[TestTable] = field(default_factory=list)
     further_tables: list[TestTable] = field(default_factory=list)
+    mixed: MixedModel | None = None
     primary: Draft | None = None
     partner: Draft | None = None
     """The omnibus interaction that shares alpha with a primary slope of two factors over independent trials."""
@@ -147,6 +153,8 @@ def _start(data: AnalysisInput, trials: Trials, info: ResponseInfo, apart: Refus
     setting = Setting(
         info, scale, data.analysis.alpha, _margin(data, info, scale), data.paired, data.confirmatory, data.factors
     )
+    position = random_position(data.random, raw)
+    setting = replace(setting, random=data.random, population=population(data.random, raw))
     work = _Work(setting, audit(data, trials, selection, raw), raw, refusals=list(selection.refusals))
     work.notes += [note] if note else []
     if raw is None:
@@ -157,8 +165,10 @@ def _start(data: AnalysisInput, trials: Trials, info: ResponseInfo, apart: Refus
     work.cells = observed_cells(raw, data.analysis.alpha)
     if apart is not None:
         return _stop(work, apart)
-    work.marginals = marginal_means(raw, data.analysis.alpha)
-    work.notes += [marginal_note(paired=data.paired, replicated=raw.replicated)] if work.marginals else []
+    work.marginals = _marginals(raw, position, data.analysis.alpha)
+    at = None if position is None else data.random
+    work.notes += [marginal_note(paired=data.paired, replicated=raw.replicated, random=at)] if work.marginals else []
+    work.notes += [setting.population] if setting.population and position is None else []
     if np.ptp(y_N) <= raw.tiny and len(y_N) > 1:
         why = f"All {len(y_N)} trials gave the same value, {y_N[0]:.6g}."
         return _stop(
@@ -170,15 +180,40 @@ def _start(data: AnalysisInput, trials: Trials, info: ResponseInfo, apart: Refus
     if isinstance(scaled, Refusal):
         return _stop(work, scaled)
     work.notes += [scaled[1]] if scaled[1] else []
-    work.data = _cells(data, trials, selection, scaled[0], scale)
+    work.trials = _cells(data, trials, selection, scaled[0], scale)
+    work.data = work.trials if position is None else over_levels(work.trials, position)
+    _fit_mixed(work, position)
     if num_N is not None:
         tables = [_cells(data, trials, selection, one_N, "raw") for one_N in (y_N * num_N, num_N)]
         work.counts = Counts(*(table.y_KM + table.offset for table in tables))
     beside = scale_beside(scale, info)
     again = None if beside is None else to_scale(y_N, beside, info.response.name, num_N)
     if beside is not None and again is not None and not isinstance(again, Refusal):
-        work.other = Rescaled(beside, _cells(data, trials, selection, again[0], beside), work.counts)
+        cells = _cells(data, trials, selection, again[0], beside)
+        work.other = Rescaled(beside, cells if position is None else over_levels(cells, position), work.counts)
     return work
+
+
+def _marginals(raw: CellData, random: int | None, alpha: float) -> tuple[Cell, ...]:
+    """Return the marginal means; those of fixed factors run over the levels of a random one."""
+    if random is None:
+        return marginal_means(raw, alpha)
+    name = raw.factors[random].name
+    own = tuple(cell for cell in marginal_means(raw, alpha) if name in cell.levels)
+    return (*own, *marginal_means(over_levels(raw, random), alpha))
+
+
+def _fit_mixed(work: _Work, random: int | None) -> None:
+    """Fit the mixed model that stands beside the tests, where the design has one."""
+    if work.trials is None or work.data is None:
+        return
+    mixed = mixed_model(work.trials, work.data, random)
+    if isinstance(mixed, str):
+        work.notes.append(mixed)
+    elif mixed is not None:
+        work.setting = replace(work.setting, mixed=mixed)
+        work.mixed = random_part(mixed, work.setting.alpha)
+        work.notes += mixed_notes(mixed)
 
 
 def _stop(work: _Work, refusal: Refusal) -> _Work:
@@ -192,7 +227,17 @@ def _cells(
 ) -> CellData:
     """Arrange the selected trials; ``y_N`` holds a value for each of them."""
     cell_N, replicate_N = trials.cell_N[selection.kept_N], trials.replicate_N[selection.kept_N]
-    return cell_data(data.factors, cell_N, replicate_N, y_N, paired=data.paired, transformed=scale != "raw")
+    names = [factor.name for factor in data.factors]
+    cells = cell_data(
+        data.factors,
+        cell_N,
+        replicate_N,
+        y_N,
+        paired=data.paired,
+        transformed=scale != "raw",
+        between=tuple(names.index(name) for name in data.nested_in),
+    )
+    return cells if data.replicate_names is None else named(cells, data.replicate_names)
 
 
 def _margin(data: AnalysisInput, info: ResponseInfo, scale: str) -> float | None:
@@ -281,6 +326,7 @@ def _explore(work: _Work, cells: CellData, primary: Hypothesis | None) -> None:
     work.families += families + pairs
     work.refusals += refusals + refused
     work.further_tables, refused = further_tests(cells, work.setting.alpha)
+    work.further_tables += [] if work.setting.mixed is None else mixed_tables(work.setting.mixed)
     work.refusals += refused
     work.notes += describe(cells, work.primary, work.tables, work.setting.alpha)
 
@@ -309,8 +355,11 @@ def _finish(data: AnalysisInput, work: _Work) -> ResponseFindings:
         notes=tuple(work.notes),
         further_tests=tuple(work.further_tables),
         other_scale=_other_scale(work),
-        variance=None if work.raw is None else variance_budget(work.raw, work.counts, cells, work.primary),
+        variance=None
+        if work.raw is None
+        else variance_budget(work.raw, work.counts, cells, work.primary, setting.population),
         residuals=None if cells is None else residuals(cells),
+        mixed_model=work.mixed,
     )
 
 
@@ -342,6 +391,9 @@ def _references(data: AnalysisInput, works: dict[str, _Work]) -> tuple[Reference
         usable = work is not None and (work.data is not None or not work.reason or bool(work.marginals))
         raw = work.raw if work is not None and usable else None
         why = work.reason if work is not None else f"this study does not record {reference.response}."
+        if raw is not None and data.random is not None and data.random not in reference.cell:
+            position = random_position(data.random, raw)
+            raw = raw if position is None else over_levels(raw, position)
         checks.append(check_value(reference, reference.value, raw, work.setting if work else None, why))
     return tuple(checks)
 
@@ -354,5 +406,6 @@ def _claims(data: AnalysisInput, works: dict[str, _Work]) -> tuple[Claim, ...]:
         work = works.get(reference.response)
         why = work.reason if work is not None else f"this study does not record {reference.response}."
         cells, setting = (work.data, work.setting) if work is not None else (None, None)
-        claims.append(check_claim(reference, f"claim:{number}", cells, setting, why))
+        trials = None if work is None else work.trials
+        claims.append(check_claim(reference, f"claim:{number}", cells, setting, why, trials=trials))
     return tuple(claims)

@@ -18,7 +18,7 @@ def flat_rows(findings: Findings) -> Iterator[dict[str, Any]]:
 
     ``response``, ``scale``, ``kind`` (``test`` or ``effect``), ``table`` (key of the test table), then the fields of
     `Effect` and `TestRow` under their names, intervals as ``..._low`` and ``..._high``, those of `Classical` with
-    ``classical_`` before them. A test's ``key`` is its term.
+    ``classical_`` or ``mixed_`` before them. A test's ``key`` is its term.
     """
     names = flat_columns()
     for found in findings.responses:
@@ -35,8 +35,8 @@ def flat_columns() -> tuple[str, ...]:
 
 def _names(kind: type[Effect | TestRow | Classical]) -> Iterator[str]:
     for field in fields(kind):
-        if field.name == "classical":
-            yield from (f"classical_{name}" for name in _names(Classical))
+        if field.name in {"classical", "mixed"}:
+            yield from (f"{field.name}_{name}" for name in _names(Classical))
         elif field.name.endswith("interval"):
             yield from (f"{field.name}_low", f"{field.name}_high")
         else:
@@ -68,7 +68,7 @@ def _flat(value: Effect | TestRow | Classical) -> dict[str, Any]:
         if isinstance(item, Interval):
             flat |= {f"{field.name}_low": item.low, f"{field.name}_high": item.high}
         elif isinstance(item, Classical):
-            flat |= {f"classical_{name}": part for name, part in _flat(item).items()}
+            flat |= {f"{field.name}_{name}": part for name, part in _flat(item).items()}
         else:
             flat[field.name] = item
     return flat

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from cnnbench.spec import AnalysisSpec, Reference
@@ -38,3 +40,9 @@ class AnalysisInput:
     """Planned trials that have not run."""
     confirmatory: bool
     """False where the analysis plan was changed after the first trial."""
+    random: str | None = None
+    """The factor whose levels are a sample of a population (datasets), or None where all factors are fixed."""
+    nested_in: tuple[str, ...] = ()
+    """Factors of which every replicate has trials at one level only, where `paired`: the design is a split plot."""
+    replicate_names: Mapping[int, str] | None = None
+    """How sentences call a replicate, where its number is not its name."""

@@ -81,8 +81,19 @@ def _absent_level(reference: Reference, setting: Setting) -> str:
     return ""
 
 
-def check_claim(reference: Reference, key: str, data: CellData | None, setting: Setting | None, why: str) -> Claim:
-    """Test a published claim: the same hypothesis on our trials. ``why`` says what is wrong where there is no data."""
+def check_claim(  # noqa: PLR0913 - what a claim is held against has this many parts
+    reference: Reference,
+    key: str,
+    data: CellData | None,
+    setting: Setting | None,
+    why: str,
+    *,
+    trials: CellData | None = None,
+) -> Claim:
+    """Test a published claim: the same hypothesis on our trials. ``why`` says what is wrong where there is no data.
+
+    ``trials`` are all trials where ``data`` has random datasets for rows: a claim about each dataset is tested there.
+    """
     expected = reference.expected or "none"
     blank = Claim(reference.source, reference.quote, expected, reference.response, None, "undetermined", "")
     if data is None or setting is None or reference.claim is None:
@@ -94,7 +105,10 @@ def check_claim(reference: Reference, key: str, data: CellData | None, setting: 
     effect = replace(found.effect, verdict=verdict(found, setting.alpha), sentence=sentence)
     decided = judge(found, expected, setting.alpha)
     if reference.each:
-        decided, tally = _everywhere(reference, key, data, setting)
+        if setting.random in reference.each and trials is not None:
+            decided, tally = _everywhere(reference, key, trials, replace(setting, mixed=None))
+        else:
+            decided, tally = _everywhere(reference, key, data, setting)
         sentence = f"{sentence} {tally}"
     closing = {
         "confirmed": "This study confirms the claim.",

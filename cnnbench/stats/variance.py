@@ -5,12 +5,13 @@ Shapes: K replicates, M cells.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cnnbench.stats.effects.estimate import welch
-from cnnbench.stats.omnibus.within import complete_replicates
+from cnnbench.stats.omnibus.within import complete_blocks
 from cnnbench.types import Refusal, VarianceBudget, VarianceComponent
 
 if TYPE_CHECKING:
@@ -19,12 +20,23 @@ if TYPE_CHECKING:
     from cnnbench.stats.trials.cells import CellData
 
 
+@dataclass(frozen=True, slots=True)
+class _Squares:
+    ms_seed: float
+    ms_error: float
+    num_cells: int
+    """Of a seed."""
+    df_seed: int
+    df_error: int
+
+
 def variance_budget(
-    raw: CellData, counts: Counts | None, analysed: CellData | None, primary: Draft | None
+    raw: CellData, counts: Counts | None, analysed: CellData | None, primary: Draft | None, population: str = ""
 ) -> VarianceBudget | None:
     """Return the components, or None where nothing is replicated.
 
     ``raw`` is in the response's own unit, ``analysed`` on the analysis scale, on which the gain from pairing is taken.
+    ``population`` says what is generalised to, where it is more than seeds.
     """
     if not raw.replicated:
         return None
@@ -36,7 +48,7 @@ def variance_budget(
         components.append(_examples(counts))
         mean_examples = float(np.nanmean(counts.num_KM))
     gain = None if analysed is None or primary is None else pairing_gain(analysed, primary)
-    return VarianceBudget(tuple(components), gain, mean_examples, _population(raw))
+    return VarianceBudget(tuple(components), gain, mean_examples, population or _population(raw))
 
 
 def pairing_gain(data: CellData, primary: Draft) -> float | None:
@@ -55,40 +67,37 @@ def intraclass_correlation(data: CellData) -> float | None:
     squares = _mean_squares(data)
     if squares is None:
         return None
-    ms_seed, ms_error, (_, num_cells) = squares
-    total = ms_seed + (num_cells - 1) * ms_error
-    return (ms_seed - ms_error) / total if total > data.tiny**2 else None
+    total = squares.ms_seed + (squares.num_cells - 1) * squares.ms_error
+    return (squares.ms_seed - squares.ms_error) / total if total > data.tiny**2 else None
 
 
-def _mean_squares(data: CellData) -> tuple[float, float, tuple[int, int]] | None:
-    """Return the mean squares of seeds and of seeds by cells over complete replicates, and their shape (K, M)."""
-    y_KM = complete_replicates(data)
-    num_replicates, num_cells = y_KM.shape
-    if num_replicates < 2 or num_cells < 2:
+def _mean_squares(data: CellData) -> _Squares | None:
+    """Return the mean squares over complete seeds; those that are nested in a factor within its levels."""
+    blocks = complete_blocks(data)
+    df_seed = 0 if blocks is None else len(blocks.y_KJ) - len(blocks.size_G)
+    if blocks is None or df_seed < 1 or blocks.y_KJ.shape[1] < 2:
         return None
-    seed_K = y_KM.mean(axis=1)
-    ms_seed = num_cells * float(seed_K.var(ddof=1))
-    residual_KM = y_KM - y_KM.mean(axis=0) - seed_K[:, None] + y_KM.mean()
-    ms_error = float((residual_KM**2).sum()) / ((num_replicates - 1) * (num_cells - 1))
-    return ms_seed, ms_error, (num_replicates, num_cells)
+    num_cells = blocks.y_KJ.shape[1]
+    mean_GJ = np.stack([blocks.y_KJ[blocks.plot_K == plot].mean(axis=0) for plot in range(len(blocks.size_G))])
+    centred_KJ = blocks.y_KJ - mean_GJ[blocks.plot_K]
+    seed_K = centred_KJ.mean(axis=1)
+    df_error = df_seed * (num_cells - 1)
+    ms_seed = num_cells * float((seed_K**2).sum()) / df_seed
+    ms_error = float(((centred_KJ - seed_K[:, None]) ** 2).sum()) / df_error
+    return _Squares(ms_seed, ms_error, num_cells, df_seed, df_error)
 
 
 def _paired(raw: CellData) -> list[VarianceComponent]:
     squares = _mean_squares(raw)
     if squares is None:
         return []
-    ms_seed, ms_error, (num_replicates, num_cells) = squares
-    seed = (ms_seed - ms_error) / num_cells  # method of moments, Searle, Casella & McCulloch 1992, section 4.3
+    # Method of moments: Searle, Casella & McCulloch 1992, Variance Components, section 4.3.
+    seed = (squares.ms_seed - squares.ms_error) / squares.num_cells
+    common = "what trials with the same seeds have in common; pairing removes it"
+    rest = "what is left between trials with the same seeds: the noise of every comparison"
     return [
-        _component(
-            "seed", seed, num_replicates - 1, "what trials with the same seeds have in common; pairing removes it"
-        ),
-        _component(
-            "residual",
-            ms_error,
-            (num_replicates - 1) * (num_cells - 1),
-            "what is left between trials with the same seeds: the noise of every comparison",
-        ),
+        _component("seed", seed, squares.df_seed, common),
+        _component("residual", squares.ms_error, squares.df_error, rest),
     ]
 
 

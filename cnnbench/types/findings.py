@@ -58,6 +58,11 @@ class TestRow:
     note: str = ""
     partial_omega_sq: float | None = None
     """Less biased than partial eta squared; negative where F is below 1."""
+    p_uncorrected: float | None = None
+    """If sphericity held, where ``p`` is corrected for that it may not."""
+    epsilon_hf: float | None = None
+    """Huynh-Feldt's correction beside ``epsilon``; as published, so it may exceed 1."""
+    p_hf: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +86,8 @@ class TestTable:
 class Classical:
     """The same estimate under the assumptions of R's emmeans: one variance for all cells.
 
-    Independent trials: the pooled variance. Shared seeds with gaps: replicates as fixed blocks over all trials. One
-    trial per cell: the main-effects model.
+    Independent trials: the pooled variance. Shared seeds with gaps: replicates as fixed blocks over all trials. Nested
+    seeds: the variance of the per-seed values pooled over the whole plots. One trial per cell: the main-effects model.
     """
 
     method: str
@@ -139,6 +144,8 @@ class Effect:
     hedges_g_interval: Interval | None = None
     cliffs_delta: float | None = None
     """P(first > second) - P(first < second) for a random trial of each, where the effect compares two cells."""
+    mixed: Classical | None = None
+    """The same estimate from the mixed model, Satterthwaite's degrees of freedom; where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +270,58 @@ class DesignAudit:
     connected: bool
     sentences: tuple[str, ...]
     """The audit in words."""
+    nested_in: tuple[str, ...] = ()
+    """Factors of which every replicate has one level only: the whole plots of a split-plot design."""
+    random: str | None = None
+    """The factor whose levels stand for a population, where the analysis treats it so."""
+
+
+@dataclass(frozen=True, slots=True)
+class RandomComponent:
+    """One random effect of a mixed model."""
+
+    group: str
+    """What shares it: ``replicate``, ``dataset``, ``dataset:depth``."""
+    num_groups: int
+    variance: float
+    """On the analysis scale, squared; exactly 0.0 in a singular fit."""
+    sd: float
+    lr_statistic: float
+    """Restricted likelihood ratio against the model without it."""
+    p: float
+    """Of chi squared on 1 df, as in lmerTest's ``ranova``; conservative, because zero is the edge of what can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class MixedMean:
+    """Mean of the cells that have some levels, by a mixed model on the analysis scale."""
+
+    levels: Mapping[str, Level]
+    mean: float
+    se: float
+    df: float
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class MixedModel:
+    """A mixed model's random part and its means; its tests are in ``further_tests``."""
+
+    formula: str
+    """As R's lme4 writes it."""
+    num_trials: int
+    components: tuple[RandomComponent, ...]
+    residual_variance: float
+    intraclass_correlation: float | None
+    """Part of the variance that trials of one group share; with one component only."""
+    log_likelihood: float | None
+    """Restricted, sum coding of the fixed effects; None with missing cells."""
+    singular: bool
+    """Whether a variance is estimated as exactly zero."""
+    left_out: tuple[str, ...]
+    """Random effects that these trials cannot tell from others or from the residual."""
+    means: tuple[MixedMean, ...]
+    """Of every level of every factor, unweighted over cells, and of every cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +344,8 @@ class ResponseFindings:
     notes: tuple[str, ...]
     """Descriptions for the reader: disagreement of classical and robust, spread by cell, gain from pairing."""
     further_tests: tuple[TestTable, ...] = ()
-    """Tests that decide nothing: Welch-James and HC3 beside the others, and the factors' simple effects."""
+    """Tests that decide nothing: Welch-James and HC3 beside the others, mixed model, the factors' simple effects."""
+    mixed_model: MixedModel | None = None
     other_scale: OtherScale | None = None
     variance: VarianceBudget | None = None
     residuals: Residuals | None = None

@@ -13,9 +13,9 @@ from cnnbench.stats.effects.effect_size import described
 from cnnbench.stats.effects.estimate import equivalence_p, estimate
 from cnnbench.stats.effects.questions import contrast, hypothesis_label, interaction_contrasts, slope
 from cnnbench.stats.multiplicity import holm
-from cnnbench.stats.omnibus.anova import f_row, type2_ss, type3_ss
+from cnnbench.stats.omnibus.anova import blocks_word, f_row, more_blocks, type2_ss, type3_ss
 from cnnbench.stats.omnibus.heteroscedastic import ats, ats_obstacle
-from cnnbench.stats.omnibus.within import complete_replicates, within_test
+from cnnbench.stats.omnibus.within import complete_means, complete_replicates, within_test
 from cnnbench.stats.trials.cells import level_text
 from cnnbench.stats.trials.models import term_basis, term_name, terms
 from cnnbench.types import Effect, Interval, Refusal
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cnnbench.spec import Hypothesis
     from cnnbench.stats.effects.estimate import Estimate
     from cnnbench.stats.effects.questions import Question
+    from cnnbench.stats.omnibus.mixed_model import Mixed
     from cnnbench.stats.trials.cells import CellData
     from cnnbench.stats.trials.models import Term
     from cnnbench.stats.trials.prepare import Scale
@@ -49,6 +50,12 @@ class Setting:
     confirmatory: bool
     declared: tuple[Factor, ...]
     """The study's factors with all levels."""
+    random: str | None = None
+    """The factor whose levels stand for a population; no hypothesis may name it."""
+    population: str = ""
+    """A sentence: what the findings speak of, where datasets were declared random."""
+    mixed: Mixed | None = None
+    """The mixed model beside the estimates, where the design has one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +109,12 @@ def answer(data: CellData, hypothesis: Hypothesis, setting: Setting, key: str, r
     unknown = [name for name in names if name not in known]
     if unknown:
         return Refusal(label, f"This study has no factor `{unknown[0]}`.", "Name one of the study's factors.")
+    if setting.random in names:
+        why = (
+            f"{setting.random} is random: its levels stand for a population, and which of them is better is no finding."
+        )
+        remedy = f"Ask about the other factors, or take {setting.random} as fixed."
+        return Refusal(label, why, remedy)
     if hypothesis.interaction is not None:
         found = interaction(data, hypothesis.interaction, setting, key, role)
     else:
@@ -150,7 +163,9 @@ def estimated(data: CellData, question: Question, setting: Setting, key: str, ro
     if isinstance(found, Refusal):
         return found
     made = draft(question, found, setting, key, role)
-    return replace(made, effect=described(made.effect, data, question.weights_M, found, setting.alpha))
+    effect = described(made.effect, data, question.weights_M, found, setting.alpha)
+    mixed = None if setting.mixed is None else setting.mixed.estimate(question.weights_M, setting.alpha)
+    return replace(made, effect=replace(effect, mixed=mixed))
 
 
 def interaction(data: CellData, names: Sequence[str], setting: Setting, key: str, role: Role) -> Draft | Refusal:
@@ -175,7 +190,7 @@ def interaction(data: CellData, names: Sequence[str], setting: Setting, key: str
     if isinstance(tested, Refusal):
         return replace(tested, what=label)
     basis_MR = term_basis(data, term)
-    means = complete_replicates(data).mean(axis=0) if data.paired else data.mean_M[data.seen_M]
+    means = complete_means(data) if data.paired else data.mean_M[data.seen_M]
     size = float(np.sqrt(((basis_MR.T @ means) ** 2).sum() / len(means)))
     effect = replace(tested, key=key, label=label, role=role, estimate=size)
     if setting.margin is not None:
@@ -191,8 +206,8 @@ def _omnibus(method: str, statistic: float, df2: float, p: float, n: int) -> Eff
 def _within_interaction(data: CellData, term: Term) -> Effect | Refusal:
     test = within_test(data, term)
     if test is None:
-        why = "Fewer than two replicates are complete, or the cells that it needs are missing."
-        return Refusal("", why, "Rerun the failed trials (`--retry-failed`) or add replicates.")
+        why = f"Fewer than two {blocks_word(data)} are complete, or the cells that it needs are missing."
+        return Refusal("", why, more_blocks(data))
     df1, df2 = test.epsilon_gg * test.df1, test.epsilon_gg * test.df2
     method = f"repeated-measures F({df1:.4g}, {df2:.4g}), Greenhouse-Geisser epsilon {test.epsilon_gg:.3g}"
     return _omnibus(method, test.f, df2, test.p_gg, len(complete_replicates(data)))
@@ -249,6 +264,10 @@ def adjusted(drafts: Sequence[Draft], family: str, correction: str = "holm") -> 
     if len(both) == len(drafts):
         for i, p in enumerate(holm([classical.p for classical in both])):
             done[i] = replace(done[i], effect=replace(done[i].effect, classical=replace(both[i], p_holm=p)))
+    beside = [d.effect.mixed for d in drafts if d.effect.mixed is not None]
+    if len(beside) == len(drafts):
+        for i, p in enumerate(holm([mixed.p for mixed in beside])):
+            done[i] = replace(done[i], effect=replace(done[i].effect, mixed=replace(beside[i], p_holm=p)))
     tested = [(i, d.effect.equivalence_p) for i, d in enumerate(done) if d.effect.equivalence_p is not None]
     for (i, _), p in zip(tested, holm([p for _, p in tested]), strict=True):
         done[i] = replace(done[i], adjusted_equivalence_p=p)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import gammaln
 from scipy.stats import studentized_range
 
-from cnnbench.stats.effects.estimate import Estimate, fixed_block, pooled
+from cnnbench.stats.effects.estimate import Estimate, fixed_block, pooled, split_plot
 from cnnbench.stats.omnibus.noncentral import standard_interval
 from cnnbench.types import Classical, Interval, Refusal
 
@@ -39,10 +39,16 @@ def described(effect: Effect, data: CellData, weights_M: NDArray[np.float64], fo
 def classical_estimate(data: CellData, weights_M: NDArray[np.float64], found: Estimate) -> Estimate | None:
     """Return the estimate with one variance for all cells.
 
-    None for shared seeds that are complete, where the per-seed t needs nothing beside it but the sign-flip test.
+    None for shared seeds that are complete, where the per-seed t needs nothing beside it but the sign-flip test, and
+    for random datasets, which no analysis may take as fixed.
     """
     if not data.replicated:
         return found
+    if data.nested:
+        whole = split_plot(data, weights_M, "", equal_variances=True)
+        return None if isinstance(whole, Refusal) else whole
+    if data.block != "replicate":
+        return None
     if data.paired:
         complete = data.complete_rows(np.abs(weights_M) > 1e-12).all()
         return None if complete else fixed_block(data, weights_M)
@@ -74,10 +80,11 @@ def hedges_g(
     """Return the standardised effect with its interval from the noncentral t.
 
     Shared seeds: the mean of the per-seed values over their SD. Independent seeds: the difference of two averages of
-    cells over the pooled SD within cells; other weighted sums, such as slopes, have no natural standard. None with
-    fewer than 2 degrees of freedom, where the correction is not defined.
+    cells over the pooled SD within cells; other weighted sums, such as slopes, have no natural standard, nor have
+    nested seeds, which differ between and within. None with fewer than 2 degrees of freedom, where the correction is
+    not defined.
     """
-    if not data.replicated:
+    if not data.replicated or data.nested:
         return None
     if data.paired:
         base, per_t = found, found.n**-0.5

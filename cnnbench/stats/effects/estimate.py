@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import nct, norm
 from scipy.stats import t as student_t
 
-from cnnbench.stats.omnibus.anova import additive_error
+from cnnbench.stats.omnibus.anova import additive_error, blocks_word, more_blocks
 from cnnbench.stats.trials.cells import t_interval
 from cnnbench.types import Refusal
 
@@ -70,9 +70,9 @@ def estimate(
 ) -> Estimate | Refusal:
     """Estimate ``sum of weights x cell means``, with the method that the design decides.
 
-    Shared seeds: a one-sample t over the replicates' scores. Independent seeds: Welch-Satterthwaite. One trial per
-    cell: the error of the main-effects model (with ``product_M`` in it, where the estimate is that column's slope).
-    ``what`` names the estimate in a refusal.
+    Shared seeds: a one-sample t over the replicates' scores; nested seeds: Welch's over whole plots. Independent seeds:
+    Welch-Satterthwaite. One trial per cell: the error of the main-effects model (with ``product_M`` in it, where the
+    estimate is that column's slope). ``what`` names the estimate in a refusal.
     """
     used_M = np.abs(weights_M) > 1e-12
     if (used_M & ~data.seen_M).any():
@@ -80,6 +80,8 @@ def estimate(
         return Refusal(what, f"It needs a cell without trials ({missing}).", "Run that cell.")
     if not data.replicated:
         return _additive(data, weights_M, what, product_M)
+    if data.nested:
+        return split_plot(data, weights_M, what)
     if data.paired:
         return _paired(data, weights_M, what)
     return welch(data, weights_M, what)
@@ -93,18 +95,17 @@ def _paired(data: CellData, weights_M: NDArray[np.float64], what: str) -> Estima
     if n < 2:
         return Refusal(
             what,
-            f"Only {n} replicate(s) have a trial in every cell that it needs; at least 2 are needed.",
-            "Rerun the failed trials (`--retry-failed`) or add replicates.",
+            f"Only {n} {data.block}(s) have a trial in every cell that it needs; at least 2 are needed.",
+            more_blocks(data),
         )
     sd = float(scores_K.std(ddof=1))
     if sd <= data.tiny:
         return Refusal(
             what,
-            f"All {n} replicates give the same value, {scores_K.mean():.4g}, so there is no noise to test against.",
+            f"All {n} {blocks_word(data)} give the same value, {scores_K.mean():.4g}, so there is no noise to test "
+            "against.",
             "Check that replicates have different seeds.",
         )
-    left_out = [label for label, kept in zip(data.replicates, complete_K, strict=True) if not kept]
-    without = f"; incomplete and left out: replicate {', '.join(map(str, left_out))}" if left_out else ""
     contrast = abs(float(weights_M.sum())) < 1e-9
     flip = sign_flip_p(scores_K) if contrast else None
     return Estimate(
@@ -113,10 +114,112 @@ def _paired(data: CellData, weights_M: NDArray[np.float64], what: str) -> Estima
         n - 1,
         n,
         n,
-        f"one-sample t over the per-seed values of {n} replicates{without}",
+        f"one-sample t over the per-{'seed' if data.block == 'replicate' else data.block} values of {n} "
+        f"{blocks_word(data)}{_left_out(data, complete_K)}",
         flip,
         "exact sign-flip test" if flip is not None else "",
     )
+
+
+def _left_out(data: CellData, complete_K: NDArray[np.bool_]) -> str:
+    labels = [label for label, kept in zip(data.replicates, complete_K, strict=True) if not kept]
+    return f"; incomplete and left out: {data.block} {', '.join(map(str, labels))}" if labels else ""
+
+
+def split_plot(
+    data: CellData, weights_M: NDArray[np.float64], what: str, *, equal_variances: bool = False
+) -> Estimate | Refusal:
+    """Estimate where replicates are nested in whole plots: one value per replicate, a weighted sum of its cells.
+
+    The estimate is the sum over whole plots of factor x mean value, so plots count as the question says, however many
+    replicates they have. Variance sum b^2 v / n with a variance for each plot, and Satterthwaite's degrees of freedom
+    as for independent trials: replicates of different plots are as unrelated as these (Welch 1947, Biometrika 34,
+    28-35). The variance pooled over all plots stands beside it, on replicates - plots degrees of freedom, which is the
+    one-way analysis of the per-replicate values; it stands alone where a plot has one replicate or no spread.
+    """
+    plots = _plots(data, weights_M)
+    counted = [plot for plot in plots if plot.factor]
+    n = np.array([len(plot.score_K) for plot in counted])
+    df = sum(max(0, len(plot.score_K) - 1) for plot in plots)
+    if (n == 0).any() or df < 1:
+        why = f"Only {n.sum()} replicate(s) in {len(n)} whole plot(s) have a trial in every cell that it needs."
+        return Refusal(what, why, "Rerun the failed trials (`--retry-failed`) or add replicates to each whole plot.")
+    squares = sum(plot.squares for plot in plots)
+    if squares <= df * data.tiny**2:
+        why = "The replicates of each whole plot give the same value, so there is no noise to test against."
+        return Refusal(what, why, "Check that replicates have different seeds.")
+    value = sum(plot.factor * float(plot.score_K.mean()) for plot in counted) + data.offset * float(weights_M.sum())
+    part = np.array([plot.factor**2 for plot in counted]) / n
+    where = f"the per-seed values of {n.sum()} replicates in {len(n)} whole plot{'s' if len(n) > 1 else ''}"
+    without = _left_out(data, data.complete_rows(np.abs(weights_M) > 1e-12) | ~_within_plots(data, weights_M))
+    pooled_t = Estimate(
+        value,
+        float(np.sqrt(squares / df * part.sum())),
+        df,
+        int(n.sum()),
+        int(n.min()),
+        f"t over {where}, variance pooled over whole plots{without}",
+        None,
+        "",
+    )
+    if equal_variances or any(plot.squares <= max(0, len(plot.score_K) - 1) * data.tiny**2 for plot in counted):
+        return pooled_t
+    part *= np.array([plot.squares for plot in counted]) / (n - 1)
+    df_welch = float(part.sum() ** 2 / (part**2 / (n - 1)).sum())
+    method = f"Welch-Satterthwaite t over {where}{without}"
+    se = float(np.sqrt(part.sum()))
+    return Estimate(
+        value,
+        se,
+        df_welch,
+        int(n.sum()),
+        int(n.min()),
+        method,
+        pooled_t.p,
+        "t test with the variance pooled over plots",
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plot:
+    """The replicates of one whole plot that have what a question needs."""
+
+    factor: float
+    """How much the plot's mean value counts; 0 for plots that only tell of the noise."""
+    score_K: NDArray[np.float64]
+
+    @property
+    def squares(self) -> float:
+        return float(((self.score_K - self.score_K.mean()) ** 2).sum()) if len(self.score_K) else 0.0
+
+
+def _plots(data: CellData, weights_M: NDArray[np.float64]) -> list[_Plot]:
+    """Return the per-replicate values by whole plot.
+
+    Where the question weighs the cells within replicates alike in all plots, up to a factor, the plots that it leaves
+    out are there, too, as they tell of the noise in the same value.
+    """
+    plot_M, plot_K = data.plot_M, data.plot_K
+    rows = [weights_M[plot_M == plot] for plot in range(int(plot_M.max()) + 1)]
+    unit_J = max(rows, key=lambda row_J: float(np.abs(row_J).sum()))
+    unit_J = unit_J / np.abs(unit_J).sum()
+    factors = [float(row_J @ unit_J) / float(unit_J @ unit_J) for row_J in rows]
+    alike = all(np.allclose(row_J, b * unit_J, atol=1e-12) for row_J, b in zip(rows, factors, strict=True))
+    plots = []
+    for plot, (row_J, b) in enumerate(zip(rows, factors, strict=True)):
+        used_J = np.abs(unit_J if alike else row_J) > 1e-12
+        if not used_J.any():
+            continue
+        y_KJ = data.y_KM[plot_K == plot][:, plot_M == plot][:, used_J]
+        y_KJ = y_KJ[np.isfinite(y_KJ).all(axis=1)]
+        factor = (b if abs(b) > 1e-12 else 0.0) if alike else 1.0
+        plots.append(_Plot(factor, y_KJ @ (unit_J if alike else row_J)[used_J]))
+    return plots
+
+
+def _within_plots(data: CellData, weights_M: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which replicates belong to a whole plot with a cell that counts."""
+    return np.asarray(np.isin(data.plot_K, data.plot_M[np.abs(weights_M) > 1e-12]))
 
 
 def sign_flip_p(scores_K: NDArray[np.float64]) -> float | None:

@@ -110,12 +110,15 @@ def _interaction_family(data: CellData, names: Sequence[str], label: str, settin
 
 
 def _with_tukey(found: Draft, num_means: int) -> Draft:
-    """Add the adjustment by the studentized range to the classical figures."""
-    classical = found.effect.classical
-    if classical is None:
-        return found
-    p = tukey_p(classical.statistic, num_means, classical.df)
-    return replace(found, effect=replace(found.effect, classical=replace(classical, p_tukey=p)))
+    """Add the adjustment by the studentized range to the figures of classical and mixed model."""
+    effect = found.effect
+    if effect.classical is not None:
+        p = tukey_p(effect.classical.statistic, num_means, effect.classical.df)
+        effect = replace(effect, classical=replace(effect.classical, p_tukey=p))
+    if effect.mixed is not None:
+        p = tukey_p(effect.mixed.statistic, num_means, effect.mixed.df)
+        effect = replace(effect, mixed=replace(effect.mixed, p_tukey=p))
+    return replace(found, effect=effect)
 
 
 def _member(

@@ -49,8 +49,13 @@ def mean_estimate(data: CellData, weights_M: NDArray[np.float64]) -> Estimate | 
     return estimate(data, weights_M, "mean")
 
 
-def marginal_note(*, paired: bool, replicated: bool) -> str:
-    """Say which standard error the marginal means have."""
+def marginal_note(*, paired: bool, replicated: bool, random: str | None = None) -> str:
+    """Say which standard error the marginal means have; ``random`` names the factor whose levels are blocks."""
+    if random is not None:
+        return (
+            f"Intervals of marginal means run over the levels of {random}, for a level drawn anew; those of {random} "
+            "itself run over its own trials and speak of these levels only. Compare by the effects, not by overlap."
+        )
     if not replicated:
         return (
             "With one trial per cell, intervals of marginal means use the residual of the main-effects model; they are "

@@ -11,7 +11,7 @@ from scipy.stats import f as f_distribution
 
 from cnnbench.stats.omnibus.heteroscedastic import ats, ats_obstacle
 from cnnbench.stats.omnibus.noncentral import partial_eta_sq, partial_eta_sq_interval, partial_omega_sq
-from cnnbench.stats.omnibus.within import within_test
+from cnnbench.stats.omnibus.within import complete_blocks, within_test
 from cnnbench.stats.trials.models import base_of, connected, design, lack_of_fit, rank, term_columns, term_name, terms
 from cnnbench.types import Refusal, TestRow, TestTable
 
@@ -165,12 +165,14 @@ def _ats_table(data: CellData) -> TestTable:
 
 def _within(data: CellData, alpha: float) -> Tables:
     complete = int(data.complete_rows(data.seen_M).sum())
+    if data.nested:
+        return _split_plot(data, alpha, complete)
     if complete < 2:
         return [], [
             Refusal(
                 "repeated-measures analysis of variance",
-                f"Only {complete} replicate(s) have a trial in every cell; at least 2 are needed.",
-                "Rerun the failed trials (`--retry-failed`) or add replicates.",
+                f"Only {complete} {data.block}(s) have a trial in every cell; at least 2 are needed.",
+                more_blocks(data),
             )
         ]
     main_effects = connected(data)
@@ -185,17 +187,57 @@ def _within(data: CellData, alpha: float) -> Tables:
         data,
         "rm_anova",
         "Repeated-measures analysis of variance",
-        f"{complete} replicates as blocks, each term against its interaction with them; Greenhouse-Geisser df and p.",
+        f"{complete} {blocks_word(data)} as blocks, each term against its interaction with them; Greenhouse-Geisser df "
+        "and p.",
         row,
     )
     return [table], _not_estimable(data, [row.term for row in table.rows])
+
+
+def blocks_word(data: CellData) -> str:
+    """Return what the rows are in the plural: replicates, datasets, levels of a random factor of another name."""
+    return f"{data.block}s" if data.block in {"replicate", "dataset"} else f"levels of {data.block}"
+
+
+def more_blocks(data: CellData) -> str:
+    """Say what to do where too few rows are complete."""
+    if data.block == "replicate":
+        return "Rerun the failed trials (`--retry-failed`) or add replicates."
+    return f"Run the missing cells, or add {blocks_word(data)}."
+
+
+def _split_plot(data: CellData, alpha: float, complete: int) -> Tables:
+    """Test whole-plot factors between replicates and the others within them."""
+    what = "split-plot analysis of variance"
+    blocks = complete_blocks(data)
+    if blocks is None:
+        why = "It needs every cell, and in every whole plot a replicate that is complete."
+        return [], [Refusal(what, why, "Run the missing cells; the mixed model stands beside it.")]
+    rows = [
+        within_row(data, term, test, alpha)
+        for term in terms(data.active)
+        if (test := within_test(data, term)) is not None
+    ]
+    if not rows:
+        why = f"Only {complete} replicate(s) in {len(blocks.size_G)} whole plots are complete, or they do not differ."
+        return [], [Refusal(what, why, "Add replicates to every whole plot.")]
+    plots = " and ".join(data.factors[i].name for i in data.between if i in data.active)
+    sizes = sorted(set(blocks.size_G.tolist()))
+    each = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    method = (
+        f"{complete} replicates, {each} in each whole plot ({plots}); {plots} against the replicates within whole "
+        "plots, the other terms against their interaction with these; type III, Greenhouse-Geisser df and p."
+    )
+    table = TestTable("split_plot", "Split-plot analysis of variance", method, tuple(rows))
+    return [table], _not_estimable(data, [row.term for row in rows])
 
 
 def within_row(data: CellData, term: Term, test: WithinTest, alpha: float) -> TestRow:
     """Return a repeated-measures test as a line of a table: Greenhouse-Geisser decides."""
     df1, df2 = test.epsilon_gg * test.df1, test.epsilon_gg * test.df2
     note = df_note(data, term, test.df1)
-    if test.df1 > 1:
+    whole_plot = data.nested and set(term) <= set(data.between)
+    if test.spherical:
         parts = [f"uncorrected df {test.df1}, {test.df2}: p = {test.p:.4g}"]
         if test.epsilon_hf is not None:
             parts.append(f"Huynh-Feldt epsilon {test.epsilon_hf:.4g}: p = {test.p_hf:.4g}")
@@ -209,9 +251,12 @@ def within_row(data: CellData, term: Term, test: WithinTest, alpha: float) -> Te
         sum_sq=test.sum_sq,
         partial_eta_sq=partial_eta_sq(test.f, df1, df2),
         partial_eta_sq_interval=partial_eta_sq_interval(test.f, df1, df2, alpha),
-        epsilon=test.epsilon_gg,
+        epsilon=None if whole_plot else test.epsilon_gg,
         note=note,
         partial_omega_sq=partial_omega_sq(test.f, test.df1, test.df2),
+        p_uncorrected=None if whole_plot else test.p,
+        epsilon_hf=None if whole_plot else test.epsilon_hf,
+        p_hf=None if whole_plot else test.p_hf,
     )
 
 
@@ -319,7 +364,7 @@ def _not_estimable(data: CellData, tested: list[str], *, main_only: bool = False
             why = "The grid is disconnected: some levels share no combination of the other factors with the rest."
             remedy = "Compare levels within a connected part, or run cells that link the parts."
         elif data.complete:
-            why = "Every replicate gives the same differences between cells, so there is no noise to test against."
+            why = f"Every {data.block} gives the same differences between cells, so there is no noise to test against."
             remedy = "Check that replicates have different seeds."
         else:
             why = "The cells that it would need are missing."

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnbench.stats.trials.cells import grid, level_text
+from cnnbench.stats.trials.cells import grid, level_text, over_levels
 from cnnbench.stats.trials.models import connected
+from cnnbench.stats.trials.random_levels import random_position
 from cnnbench.types import DesignAudit
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def audit(data: AnalysisInput, trials: Trials, selection: Selection, cells: Cell
     filled = n_M[n_M > 0]
     replicate_N = trials.replicate_N[selection.kept_N]
     labels, counts = np.unique(replicate_N, return_counts=True)
-    complete = tuple(int(label) for label, count in zip(labels, counts, strict=True) if count == len(filled))
+    complete = _complete(cells, labels.tolist(), counts.tolist(), len(filled))
     linked = cells is not None and connected(cells)
     return DesignAudit(
         factors=data.factors,
@@ -49,11 +50,23 @@ def audit(data: AnalysisInput, trials: Trials, selection: Selection, cells: Cell
             _size(len(cell_N), len(filled), len(full), filled.tolist()),
             *_missing(data, missing),
             *_failures(data),
-            *_pairing(data, labels.tolist(), complete),
+            *_pairing(data, cells, labels.tolist(), complete),
+            *_nesting(data, cells),
+            *_random(data, cells),
             *_connection(linked=linked or not len(filled)),
             *_lost_levels(data, cells),
         ),
+        nested_in=data.nested_in,
+        random=data.random if random_position(data.random, cells) is not None else None,
     )
+
+
+def _complete(cells: CellData | None, labels: list[int], counts: list[int], filled: int) -> tuple[int, ...]:
+    """Return the replicates with a trial in every cell that has any; nested ones in every such cell of their plot."""
+    if cells is not None and cells.nested:
+        kept_K = cells.complete_rows(cells.seen_M)
+        return tuple(label for label, kept in zip(labels, kept_K, strict=True) if kept)
+    return tuple(label for label, count in zip(labels, counts, strict=True) if count == filled)
 
 
 def _size(num_trials: int, filled: int, num_cells: int, n: list[int]) -> str:
@@ -88,18 +101,54 @@ def _failures(data: AnalysisInput) -> list[str]:
     return sentences
 
 
-def _pairing(data: AnalysisInput, labels: list[int], complete: tuple[int, ...]) -> list[str]:
+def _pairing(data: AnalysisInput, cells: CellData | None, labels: list[int], complete: tuple[int, ...]) -> list[str]:
     if not data.paired:
         return ["Every trial has seeds of its own, so trials are independent."]
-    lacking = [label for label in labels if label not in complete]
-    sentence = "Replicates share their seeds over all cells, so that each replicate is a block"
+    names = data.replicate_names or {}
+    lacking = [names.get(label, label) for label in labels if label not in complete]
+    over = f"all cells of their level of {' and '.join(data.nested_in)}" if data.nested_in else "all cells"
+    sentence = f"Replicates share their seeds over {over}, so that each replicate is a block"
     if not lacking:
         return [f"{sentence}; all {len(labels)} are complete."]
     which = ", ".join(str(label) for label in lacking)
+    if random_position(data.random, cells) is not None:
+        return [f"{sentence}; {len(complete)} of {len(labels)} are complete."]
     return [
         f"{sentence}; {len(complete)} of {len(labels)} are complete.",
         f"Tests leave out replicate {which} where it lacks a cell that they need.",
     ]
+
+
+def _nesting(data: AnalysisInput, cells: CellData | None) -> list[str]:
+    """Say which questions are between replicates and which within them."""
+    if cells is None or not cells.nested:
+        return []
+    n_G = np.bincount(cells.plot_K[cells.plot_K >= 0])
+    n_G = n_G[n_G > 0]
+    each = f"{n_G.min()}" if n_G.min() == n_G.max() else f"{n_G.min()} to {n_G.max()}"
+    plots = " and ".join(data.nested_in)
+    within = [factor.name for factor in data.factors if factor.name not in data.nested_in]
+    sentence = f"A split-plot design: replicates are nested in {plots} ({each} for each level)"
+    verb = "is" if len(data.nested_in) == 1 else "are"
+    return [f"{sentence}, so {plots} {verb} tested between replicates, and {' and '.join(within)} within them."]
+
+
+def _random(data: AnalysisInput, cells: CellData | None) -> list[str]:
+    """Say that the levels of a factor are the blocks, and which of them lack a cell."""
+    position = random_position(data.random, cells)
+    if cells is None or position is None:
+        return []
+    levels = over_levels(cells, position)
+    gaps = [
+        str(k) for k, whole in zip(levels.replicates, levels.complete_rows(levels.seen_M), strict=True) if not whole
+    ]
+    sentence = (
+        f"{data.random} is random: its {len(levels.replicates)} levels are blocks, each with the mean of its trials in "
+        "every cell of the other factors"
+    )
+    if not gaps:
+        return [f"{sentence}; all are complete."]
+    return [f"{sentence}; tests leave out {', '.join(gaps)} where a cell that they need is missing."]
 
 
 def _connection(*, linked: bool) -> list[str]:

@@ -38,7 +38,7 @@ class CellData:
     y_KM: NDArray[np.float64]
     """Response minus `offset`; nan where the replicate has no trial in the cell."""
     offset: float
-    replicates: tuple[int, ...]
+    replicates: tuple[int | str, ...]
     """Label of each row. Rows of an unpaired design are mere positions: trial k of one cell has nothing to do with
     trial k of another."""
     paired: bool
@@ -49,6 +49,10 @@ class CellData:
     """Mean of the centred responses; nan in empty cells."""
     var_M: NDArray[np.float64]
     """Variance with denominator n - 1; nan below two trials."""
+    between: tuple[int, ...] = ()
+    """Positions of the factors of which every replicate has one level only: whole plots of a split-plot design."""
+    block: str = "replicate"
+    """What a row is; where datasets are random the name of that factor, and a row holds means over replicates."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -93,6 +97,25 @@ class CellData:
         index_M: NDArray[np.int64] = np.indices(self.shape).reshape(len(self.shape), -1)[position]
         return index_M
 
+    @property
+    def plot_M(self) -> NDArray[np.int64]:
+        """Whole plot of every cell: its combination of levels of the factors in `between`."""
+        index_M = np.zeros(len(self.n_M), dtype=np.int64)
+        for position in self.between:
+            index_M = index_M * self.shape[position] + self.level_M(position)
+        return index_M
+
+    @property
+    def plot_K(self) -> NDArray[np.int64]:
+        """Whole plot of every replicate; -1 for one that has no trial."""
+        seen_KM = np.isfinite(self.y_KM)
+        return np.where(seen_KM.any(axis=1), self.plot_M[seen_KM.argmax(axis=1)], -1)
+
+    @property
+    def nested(self) -> bool:
+        """Whether replicates are nested in a factor that has more than one level here."""
+        return self.paired and bool(set(self.between) & set(self.active))
+
     def cell_name(self, index: int) -> str:
         """A cell as it is printed, e.g. ``depth 18, size 64``."""
         if not self.factors:
@@ -122,8 +145,14 @@ class CellData:
         )
 
     def complete_rows(self, needed_M: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return which replicates have a trial in every needed cell, shape K."""
-        return np.asarray(np.isfinite(self.y_KM[:, needed_M]).all(axis=1))
+        """Return which replicates have a trial in every needed cell, shape K.
+
+        Nested replicates: in every needed cell of their own whole plot, of which there must be one.
+        """
+        if not self.nested:
+            return np.asarray(np.isfinite(self.y_KM[:, needed_M]).all(axis=1))
+        own_KM = (self.plot_M == self.plot_K[:, None]) & needed_M
+        return np.asarray(own_KM.any(axis=1) & (np.isfinite(self.y_KM) | ~own_KM).all(axis=1))
 
 
 def cell_data(  # noqa: PLR0913 - a table has this many parts
@@ -134,10 +163,12 @@ def cell_data(  # noqa: PLR0913 - a table has this many parts
     *,
     paired: bool,
     transformed: bool = False,
+    between: tuple[int, ...] = (),
 ) -> CellData:
     """Build the table; ``cell_N`` indexes the grid of ``factors``, whose levels without trials are dropped.
 
-    ``transformed`` says that the values are logarithms, whose rounding error is about that of 1 however small they are.
+    ``between`` holds the positions of the factors that replicates are nested in. ``transformed`` says that the values
+    are logarithms, whose rounding error is about that of 1 however small they are.
     """
     shape = tuple(len(factor.levels) for factor in factors)
     index_FN = np.array(np.unravel_index(cell_N, shape)) if shape else np.empty((0, len(y_N)), dtype=np.int64)
@@ -155,7 +186,28 @@ def cell_data(  # noqa: PLR0913 - a table has this many parts
     mean_M = np.where(n_M > 0, np.nansum(y_KM, axis=0) / np.maximum(n_M, 1), np.nan)
     var_M = np.where(n_M > 1, np.nansum((y_KM - mean_M) ** 2, axis=0) / np.maximum(n_M - 1, 1), np.nan)
     tiny = ROUNDING * max(float(np.abs(y_N).max()), 1.0 if transformed else 0.0)
-    return CellData(tuple(kept), y_KM, offset, labels, paired, tiny, n_M, mean_M, var_M)
+    return CellData(tuple(kept), y_KM, offset, labels, paired, tiny, n_M, mean_M, var_M, between)
+
+
+def named(data: CellData, names: Mapping[int, str]) -> CellData:
+    """Return the table with names for its replicates, where these are blocks."""
+    return replace(data, replicates=tuple(names.get(int(k), k) for k in data.replicates)) if data.paired else data
+
+
+def over_levels(data: CellData, position: int) -> CellData:
+    """Return the table with the levels of a random factor for rows: means of their cells over the replicates there.
+
+    Each level of the random factor (a dataset) is a block that was measured in every cell of the fixed factors, and its
+    value in a cell is an unweighted mean of one block, however many trials are behind it.
+    """
+    factor = data.factors[position]
+    mean_DM = np.moveaxis(data.mean_M.reshape(data.shape), position, 0).reshape(len(factor.levels), -1)
+    seen_DM = np.isfinite(mean_DM)
+    row, cell = np.nonzero(seen_DM)
+    fixed = tuple(other for i, other in enumerate(data.factors) if i != position)
+    made = cell_data(fixed, cell, row, mean_DM[seen_DM] + data.offset, paired=True)
+    labels = tuple(level_text(level) for level in factor.levels)
+    return replace(made, replicates=labels, block=factor.name, tiny=data.tiny)
 
 
 def _rows(

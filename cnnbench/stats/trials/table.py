@@ -12,6 +12,7 @@ import pandas as pd
 from cnnbench.errors import AnalysisError
 from cnnbench.spec import did_you_mean, parse_contrast
 from cnnbench.stats.interface import AnalysisInput
+from cnnbench.stats.trials.cells import level_text
 from cnnbench.stats.trials.csv_table import read_csv
 from cnnbench.types import Factor, Response, ResponseInfo
 
@@ -41,13 +42,18 @@ class TableQuestion:
     """Scale by factor, for those whose levels are ordered."""
     test_size: str | int | None = None
     """Examples that each response is a share of: a column, or one number for all rows."""
+    random: str | None = None
+    """The factor whose levels are a sample of a population."""
+    nested_in: tuple[str, ...] = ()
+    """Factors at whose levels the same name of a block means different blocks."""
 
 
 def read_table(path: Path, asked: TableQuestion) -> AnalysisInput:
     """Read a CSV file with one row for each trial.
 
-    With a block every row is one trial of that block, and blocks with whole numbers for names keep them. Without,
-    trials are independent and numbered within their cell.
+    With a block every row is one trial of that block, and blocks with whole numbers for names keep them. Blocks of
+    which each has trials at one level of a factor only are nested in it. Without a block, trials are independent and
+    numbered within their cell.
 
     Raises:
         AnalysisError: The file is no such table, lacks a column or a value, has one level or one value only, has a
@@ -65,19 +71,22 @@ def read_table(path: Path, asked: TableQuestion) -> AnalysisInput:
         )
     for hypothesis in (asked.analysis.primary, *asked.analysis.further):
         if hypothesis is not None:
-            _check_hypothesis(hypothesis, factors, table.name)
+            _check_hypothesis(hypothesis, factors, asked.random, table.name)
     cells = list(zip(*(table.levels(name) for name in asked.factors), strict=True))
-    replicate_N = _numbered(cells) if asked.block is None else _blocks(table, asked.block, cells)
+    blocks = None if asked.block is None else _blocks(table, asked, asked.block, cells)
     return AnalysisInput(
         study=path.stem,
         question=f"How does {response} depend on {' and '.join(asked.factors)}?",
         factors=factors,
-        trials=_trials(table, asked, y_N, replicate_N, num_N),
+        trials=_trials(table, asked, y_N, _numbered(cells) if blocks is None else blocks.number_N, num_N),
         analysis=asked.analysis,
         responses=(_response(asked),),
         references=(),
         paired=asked.block is not None,
         replicates=max(Counter(cells).values()),
+        random=asked.random,
+        nested_in=() if blocks is None else blocks.nested_in,
+        replicate_names=None if blocks is None else blocks.names,
         exclusions=(),
         failures=(),
         pending=0,
@@ -134,6 +143,21 @@ def _check_roles(asked: TableQuestion, response: str) -> None:
     taken = [name for name in (response, *asked.factors) if name in RESERVED]
     if taken:
         raise AnalysisError(f"The name `{taken[0]}` is taken by the analysis itself; rename that column.")
+    said = [("random", asked.random)] if asked.random else []
+    for option, name in [*said, *(("nested-in", name) for name in asked.nested_in)]:
+        if name not in asked.factors:
+            near = did_you_mean(name, asked.factors)
+            raise AnalysisError(f"--{option}: `{name}` is none of the factors; {near}")
+    if asked.random is not None and len(asked.factors) == 1:
+        raise AnalysisError(
+            f"`{asked.random}` is the only factor; name a fixed one beside it, whose effect is asked for."
+        )
+    if asked.nested_in and asked.block is None:
+        raise AnalysisError("--nested-in says what blocks are nested in; name their column with --block.")
+    if set(asked.nested_in) == set(asked.factors):
+        raise AnalysisError(
+            "--nested-in names every factor, so no block could have trials in two cells; leave one out."
+        )
     stray = [name for name in asked.ordered or {} if name not in asked.factors]
     if stray:
         raise AnalysisError(f"The ordered factor `{stray[0]}` is no factor; {did_you_mean(stray[0], asked.factors)}")
@@ -152,12 +176,17 @@ def _factor(table: CsvTable, name: str, order: Order | None) -> Factor:
     return Factor(name, tuple(sorted(numbers)) if numbers else tuple(levels), order)
 
 
-def _check_hypothesis(hypothesis: Hypothesis, factors: Sequence[Factor], source: str) -> None:
+def _check_hypothesis(hypothesis: Hypothesis, factors: Sequence[Factor], random: str | None, source: str) -> None:
     by_name = {factor.name: factor for factor in factors}
     named = [hypothesis.over] if hypothesis.over else [*(hypothesis.slope or ()), *(hypothesis.interaction or ())]
     for name in named:
         if name not in by_name:
             raise AnalysisError(f"The hypothesis names `{name}`, which is no factor; {did_you_mean(name, by_name)}")
+        if name == random:
+            raise AnalysisError(
+                f"The hypothesis names `{name}`, which is random: its levels stand for a population; ask about the "
+                "other factors, or leave --random out."
+            )
     for name in hypothesis.slope or ():
         if by_name[name].order is None:
             raise AnalysisError(f"A slope needs ordered factors; say that `{name}` is log2 or linear.")
@@ -178,22 +207,47 @@ def _numbered(cells: Sequence[tuple[Level, ...]]) -> list[int]:
     return numbers
 
 
-def _blocks(table: CsvTable, name: str, cells: Sequence[tuple[Level, ...]]) -> list[int]:
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    """The blocks of a table."""
+
+    number_N: list[int]
+    nested_in: tuple[str, ...]
+    names: Mapping[int, str] | None
+    """Where the number of a block is not its name."""
+
+
+def _blocks(table: CsvTable, asked: TableQuestion, name: str, cells: Sequence[tuple[Level, ...]]) -> _Blocks:
     """Return each row's block as a number: its own where all are whole and not negative, else by first appearance."""
+    own = [asked.factors.index(factor) for factor in asked.nested_in]
     labels = table.levels(name)
+    blocks = [(label, *(cell[i] for i in own)) for label, cell in zip(labels, cells, strict=True)]
     first: dict[tuple[object, ...], int] = {}
-    for cell, label, line in zip(cells, labels, table.lines, strict=True):
-        before = first.setdefault((cell, label), line)
+    for cell, block, line in zip(cells, blocks, table.lines, strict=True):
+        before = first.setdefault((cell, block), line)
         if before != line:
             raise AnalysisError(
-                f"{table.name}, lines {before} and {line}: {name} {label} has two trials in the same cell; keep one of "
-                "them, or name the column in which they differ among the factors."
+                f"{table.name}, lines {before} and {line}: {name} {block[0]} has two trials in the same cell; keep one "
+                "of them, or name the column in which they differ among the factors."
             )
-    if len(set(labels)) == len(labels):
+    if len(set(blocks)) == len(blocks):
         raise AnalysisError(
             f"{table.name}: no {name} has trials in two cells, so there is nothing to pair; leave `--block` out."
         )
-    if all(isinstance(label, int) and 0 <= label < np.iinfo(np.int64).max for label in labels):
-        return [int(label) for label in labels]
-    numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
-    return [numbers[label] for label in labels]
+    nested_in = tuple(factor for i, factor in enumerate(asked.factors) if _nested(blocks, [cell[i] for cell in cells]))
+    reused = len(set(blocks)) > len(set(labels))
+    if not reused and all(isinstance(label, int) and 0 <= label < np.iinfo(np.int64).max for label in labels):
+        return _Blocks([int(label) for label in labels], nested_in, None)
+    numbers = {block: number for number, block in enumerate(dict.fromkeys(blocks))}
+    names = {number: _block_name(block, asked.nested_in if reused else ()) for block, number in numbers.items()}
+    return _Blocks([numbers[block] for block in blocks], nested_in, names)
+
+
+def _nested(blocks: Sequence[tuple[Level, ...]], levels: Sequence[Level]) -> bool:
+    """Whether every block has trials at one level of a factor only."""
+    return len(set(zip(blocks, levels, strict=True))) == len(set(blocks))
+
+
+def _block_name(block: tuple[Level, ...], nested_in: Sequence[str]) -> str:
+    at = ", ".join(f"{factor} {level_text(level)}" for factor, level in zip(nested_in, block[1:], strict=False))
+    return f"{block[0]} ({at})" if at else str(block[0])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnbench.stats.effects.estimate import fixed_block
+from cnnbench.stats.omnibus.anova import blocks_word
 from cnnbench.stats.variance import intraclass_correlation, pairing_gain
 from cnnbench.stats.words.wording import p_text
 
@@ -81,7 +82,8 @@ def _pairing(data: CellData) -> list[str]:
     correlation = intraclass_correlation(data)
     if correlation is None:
         return []
-    return [f"Trials with the same seeds correlate by {correlation:.2f} (intraclass correlation)."]
+    alike = "Trials with the same seeds" if data.block == "replicate" else f"Cells with the same {data.block}"
+    return [f"{alike} correlate by {correlation:.2f} (intraclass correlation)."]
 
 
 def _gain(data: CellData, primary: Draft | None) -> list[str]:
@@ -89,12 +91,13 @@ def _gain(data: CellData, primary: Draft | None) -> list[str]:
     if gain is None:
         return []
     gained = f"{gain**0.5:.1f} times as large" if gain >= 1 else f"smaller ({gain**0.5:.2f} times)"
-    return [f"Ignoring the pairing, the standard error of the primary effect would be {gained}."]
+    ignored = "the pairing" if data.block == "replicate" else f"that cells share the same {blocks_word(data)}"
+    return [f"Ignoring {ignored}, the standard error of the primary effect would be {gained}."]
 
 
 def _fixed_block(data: CellData, primary: Draft | None) -> list[str]:
     """Show the primary effect over all trials where incomplete replicates were left out."""
-    if not data.paired or primary is None or primary.weights_M is None:
+    if not data.paired or data.block != "replicate" or primary is None or primary.weights_M is None:
         return []
     if data.complete_rows(np.abs(primary.weights_M) > 1e-12).all():
         return []
@@ -107,9 +110,7 @@ def _fixed_block(data: CellData, primary: Draft | None) -> list[str]:
 
 def _small_n(data: CellData, primary: Draft | None) -> list[str]:
     found = None if primary is None else primary.found
-    if data.paired or found is None or found.n_per_cell != 2 or not found.method.startswith("Welch"):
+    if found is None or found.n_per_cell != 2 or not found.method.startswith("Welch"):
         return []
-    warning = (
-        "A cell has only 2 trials: its variance is hardly known, and the Welch test may miss its level; add replicates."
-    )
-    return [warning]
+    where = "whole plot has only 2 replicates" if data.nested else "cell has only 2 trials"
+    return [f"A {where}: its variance is hardly known, and the Welch test may miss its level; add replicates."]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnnbench.stats.effects.estimate import FEWEST_FOR_SIGN_FLIP, seeds_needed
 from cnnbench.stats.effects.questions import step_name
+from cnnbench.stats.omnibus.anova import blocks_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,6 +119,10 @@ def _design(found: Draft, data: CellData) -> str:
     effect = found.effect
     if not data.replicated:
         return "one trial per cell, with the interaction of the factors taken for noise"
+    if data.block != "replicate":
+        return f"over {effect.n} {blocks_word(data)}, one value each"
+    if data.nested:
+        return f"over {effect.n} seeds, nested in {' and '.join(data.factors[i].name for i in data.between)}"
     if data.paired:
         return f"paired over {effect.n} seeds"
     return f"{effect.n} trials with independent seeds"
@@ -189,19 +194,23 @@ def _more_seeds(found: Draft, setting: Setting, data: CellData) -> str:
         return ""
     needed = seeds_needed(found.found, setting.margin, setting.alpha)
     goal = "an effect as large as the one seen" if setting.margin is None else "either"
+    units = "seeds" if data.block == "replicate" else blocks_word(data)
+    each = " per cell" if data.block == "replicate" else ""
     if needed is None:
-        return f"; showing {goal} with 80 % power would take more than 1,000 seeds per cell at the observed noise"
+        return f"; showing {goal} with 80 % power would take more than 1,000 {units}{each} at the observed noise"
     more = needed - found.found.n_per_cell
     if more <= 0:
-        return "; the seeds would suffice for 80 % power at the observed noise, so the effect lies near the margin"
-    return f"; showing {goal} with 80 % power would take about {more} more seeds per cell ({needed} in all)"
+        return f"; the {units} would suffice for 80 % power at the observed noise, so the effect lies near the margin"
+    return f"; showing {goal} with 80 % power would take about {more} more {units}{each} ({needed} in all)"
 
 
 def agreement_sentence(effect: Effect, alpha: float, data: CellData) -> str:
     """Say whether the second analysis comes to the same conclusion."""
     if effect.robust_p is None or effect.p is None:
-        if data.paired and data.replicated and effect.interval is not None and effect.n < FEWEST_FOR_SIGN_FLIP:
-            return f"An exact sign-flip test beside it needs {FEWEST_FOR_SIGN_FLIP} seeds."
+        few = data.paired and data.replicated and effect.interval is not None and effect.n < FEWEST_FOR_SIGN_FLIP
+        if few and not data.nested:
+            units = "seeds" if data.block == "replicate" else blocks_word(data)
+            return f"An exact sign-flip test beside it needs {FEWEST_FOR_SIGN_FLIP} {units}."
         return ""
     same = (effect.p < alpha) == (effect.robust_p < alpha)
     told = f"{effect.robust_method} ({p_text(effect.robust_p)})"
@@ -249,9 +258,10 @@ def headline(
             verdict_sentence(lead, conclusion, setting, data),
             agreement_sentence(lead.effect, setting.alpha, data),
             *(partner_sentence(lead.effect, partner.effect, setting.alpha) for partner in partners),
+            setting.population,
         ]
         return " ".join(part for part in parts if part)
     parts.append(reason)
     if tables:
-        parts += ["Exploratory tests.", omnibus_sentence(tables[0])]
+        parts += ["Exploratory tests.", omnibus_sentence(tables[0]), setting.population]
     return " ".join(part for part in parts if part)
