@@ -35,7 +35,17 @@ if TYPE_CHECKING:
     from cnnbench.stats.interface import AnalysisInput
     from cnnbench.stats.trials.cells import CellData
     from cnnbench.stats.trials.prepare import Scale, Selection, Trials
-    from cnnbench.types import Cell, Claim, DesignAudit, MixedModel, OtherScale, ReferenceCheck, ResponseInfo, TestTable
+    from cnnbench.types import (
+        Cell,
+        Claim,
+        DesignAudit,
+        MixedModel,
+        OtherScale,
+        ReferenceCheck,
+        ResponseInfo,
+        TestTable,
+        VarianceBudget,
+    )
 
 
 @dataclass(slots=True, eq=False)
@@ -355,12 +365,16 @@ def _finish(data: AnalysisInput, work: _Work) -> ResponseFindings:
         notes=tuple(work.notes),
         further_tests=tuple(work.further_tables),
         other_scale=_other_scale(work),
-        variance=None
-        if work.raw is None
-        else variance_budget(work.raw, work.counts, cells, work.primary, setting.population),
+        variance=_variance(work),
         residuals=None if cells is None else residuals(cells),
         mixed_model=work.mixed,
     )
+
+
+def _variance(work: _Work) -> VarianceBudget | None:
+    if work.raw is None:
+        return None
+    return variance_budget(work.raw, work.counts, work.data, work.primary, work.setting.population)
 
 
 def _other_scale(work: _Work) -> OtherScale | None:
