@@ -116,8 +116,8 @@ def sizes_table(effects: Sequence[Effect], caption: str) -> Table | None:
     ]
     kept = [column for column in columns if any(value != fmt.ABSENT for value in column[1])]
     meanings = {
-        "Hedges g": "the effect in standard deviations: of the per-seed values where seeds are shared, of trials within "
-        "cells where they are not.",
+        "Hedges g": "the effect in standard deviations: of the per-seed values where seeds are shared, of trials "
+        "within cells where they are not.",
         "Cliff's δ": "how much more often a trial of the first cell lies above one of the second than below it.",
     }
     shown = {column.title for column, _ in kept}
