@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 ABSENT = "\N{EN DASH}"
 """Printed where there is no number."""
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
+"""Keeps a number and its unit on one line."""
+
 MINUS = "\N{MINUS SIGN}"
 _SUPERSCRIPTS = str.maketrans("0123456789-.", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻·")
 _UNIT_EXPONENT = re.compile(r"(?<=[A-Za-z])(-?\d+(?:\.\d+)?)")

@@ -48,8 +48,10 @@ class ResponsePart:
     primary: Effect | None
     effects_figure: Drawing | None
     effects_table: Table | None
+    sizes_table: Table | None
     family_figure: Drawing | None
     family_table: Table | None
+    family_sizes: Table | None
     tests: tuple[Table, ...]
     further_tests: tuple[Table, ...]
     """Tests that decide nothing, beside the others."""
@@ -169,8 +171,10 @@ def _response_part(found: ResponseFindings, frame: Frame, margin: float | None) 
         primary=next((effect for effect in found.effects if effect.role == "primary"), None),
         effects_figure=add(figures.effects_figure(key("effects"), found, hypotheses, margin=margin)),
         effects_table=tables.effects_table(found, hypotheses, _effects_caption(found)) if hypotheses else None,
+        sizes_table=tables.sizes_table(hypotheses, f"Standardised sizes of these effects on {label}."),
         family_figure=add(figures.effects_figure(key("contrasts"), found, family, margin=margin)),
         family_table=tables.effects_table(found, family, f"All contrasts of {label}; exploratory.") if family else None,
+        family_sizes=tables.sizes_table(family, f"Standardised sizes of the contrasts of {label}."),
         tests=tuple(tables.table_of_tests(table) for table in found.tests),
         further_tests=tuple(tables.table_of_tests(table) for table in found.further_tests),
         other_scale_tests=tuple(

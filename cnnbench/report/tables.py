@@ -98,6 +98,33 @@ def effects_table(found: ResponseFindings, effects: Sequence[Effect], caption: s
     return _table(caption, kept, _effect_notes(effects))
 
 
+def sizes_table(effects: Sequence[Effect], caption: str) -> Table | None:
+    """Standardised sizes of effects, for readers who compare studies; None where no effect has one."""
+    sized = [effect for effect in effects if effect.hedges_g is not None or effect.cliffs_delta is not None]
+    if not sized:
+        return None
+    places = [min(max(fmt.decimals_for([fmt.half_width(effect.hedges_g_interval)]) or 2, 1), 3) for effect in sized]
+    intervals = [effect.hedges_g_interval for effect in sized]
+    level = next((interval.level for interval in intervals if interval is not None), 0.95)
+    columns: list[tuple[Column, Iterable[str]]] = [
+        (_text("Effect"), [effect.label for effect in sized]),
+        (Column("Hedges g"), [fmt.number(effect.hedges_g, d) for effect, d in zip(sized, places, strict=True)]),
+        (
+            Column(f"{fmt.percent(level)} interval"),
+            [fmt.interval_text(interval, d) for interval, d in zip(intervals, places, strict=True)],
+        ),
+        (Column("Cliff's δ"), [fmt.number(effect.cliffs_delta, 2) for effect in sized]),
+    ]
+    kept = [column for column in columns if any(value != fmt.ABSENT for value in column[1])]
+    meanings = {
+        "Hedges g": "the effect in standard deviations: of the per-seed values where seeds are shared, of trials "
+        "within cells where they are not.",
+        "Cliff's δ": "how much more often a trial of the first cell lies above one of the second than below it.",
+    }
+    shown = {column.title for column, _ in kept}
+    return _table(caption, kept, [f"{title}: {meaning}" for title, meaning in meanings.items() if title in shown])
+
+
 def _effect_notes(effects: Sequence[Effect]) -> list[str]:
     parts = (
         ("Method", [effect.method for effect in effects]),

@@ -27,10 +27,10 @@ _MADE_FROM = ".made-from"
 def write_report(view: StudyView, sections: Sequence[Section], directory: Path, *, reuse: bool = False) -> Path:
     """Write the report of a study into ``directory`` and return the path of its page.
 
-    Writes ``figures/*.svg`` and ``*.pdf``, ``trials.csv``, ``findings.json``, ``analysis.R`` and, last, ``index.html``, which needs no
-    network and none of the other files. Each file is whole whenever it exists; figures that an earlier report left
-    there are removed. The same view gives the same bytes; with ``reuse``, a report that this version wrote from the
-    same view is left as it is, because drawing its figures takes seconds.
+    Writes ``figures/*.svg`` and ``*.pdf``, ``trials.csv``, ``findings.json``, ``analysis.R`` and, last, ``index.html``,
+    which needs no network and none of the other files. Each file is whole whenever it exists; figures that an earlier
+    report left there are removed. The same view gives the same bytes; with ``reuse``, a report that this version wrote
+    from the same view is left as it is, because drawing its figures takes seconds.
 
     Raises:
         StoreError: A file cannot be written.

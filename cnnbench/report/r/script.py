@@ -157,7 +157,7 @@ def _factor(index: int, factor: Factor, texts: Sequence[str]) -> list[str]:
 
 
 def _index(factor: Factor, by_text: Mapping[str, int], text: str) -> int:
-    """Return the level that a text of the file means: spelled as its name, as Python spells it, or equal as a number."""
+    """Return the level that a text of the file means: its name, as Python spells it, or an equal number."""
     if text in by_text:
         return by_text[text]
     if text in {"True", "False"}:

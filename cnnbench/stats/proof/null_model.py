@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FEWEST_FOR_CORRELATION = 3
 """Complete replicates below which every sample correlation is 1 or -1."""
+_SWEEPS = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +127,7 @@ def _correlation(data: CellData) -> tuple[float, float, NDArray[np.float64]]:
         spread_M[seen_M] = rows_KM[:, seen_M].std(axis=0, ddof=1) > data.tiny
     varies_M = seen_M & (np.nan_to_num(data.var_M) > data.tiny**2)
     if spread_M.sum() < 2 or (varies_M & ~spread_M).any():
-        return _pairwise_correlation(data), 1.0, np.empty((0, len(seen_M)))
+        return _additive_correlation(data), 1.0, np.empty((0, len(seen_M)))
     z_KM = rows_KM[:, spread_M] - rows_KM[:, spread_M].mean(axis=0)
     z_KM /= z_KM.std(axis=0, ddof=1)
     common, shrinkage = _common_part(z_KM)
@@ -151,11 +152,19 @@ def _common_part(z_KM: NDArray[np.float64]) -> tuple[float, float]:
     return float(np.clip(mean, 0.0, 1.0)), weight
 
 
-def _pairwise_correlation(data: CellData) -> float:
-    """Return the mean correlation of two cells over whatever replicates they share, not below 0."""
-    deviation_KM = np.nan_to_num(data.y_KM - data.mean_M)
-    row_K = deviation_KM.sum(axis=1)
-    covariance = float((row_K**2).sum() - (deviation_KM**2).sum())
-    size_KM = np.where(np.isfinite(data.y_KM), np.sqrt(np.nan_to_num(data.var_M)), 0.0)
-    scale = float((size_KM.sum(axis=1) ** 2).sum() - (size_KM**2).sum())
-    return float(np.clip(covariance / scale, 0.0, 1.0)) if scale > 0 else 0.0
+def _additive_correlation(data: CellData) -> float:
+    """Return the correlation of two cells from whatever trials there are, not below 0.
+
+    One less the part of the standardised variance that cells and replicates as additive effects leave over, fitted by
+    taking out the means of rows and columns in turn.
+    """
+    varies_M = (data.n_M > 1) & (np.nan_to_num(data.var_M) > data.tiny**2)
+    z_KM = (data.y_KM[:, varies_M] - data.mean_M[varies_M]) / np.sqrt(data.var_M[varies_M])
+    z_KM = z_KM[np.isfinite(z_KM).any(axis=1)]
+    df = int(np.isfinite(z_KM).sum()) - sum(z_KM.shape) + 1
+    if df < 1:
+        return 0.0
+    for _ in range(_SWEEPS):
+        z_KM = z_KM - np.nanmean(z_KM, axis=1, keepdims=True)
+        z_KM -= np.nanmean(z_KM, axis=0)
+    return float(np.clip(1 - np.nansum(z_KM**2) / df, 0.0, 1.0))
