@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from cnnbench.types import Findings
+    from cnnbench.types import Blocks, Findings
 
 Order = Literal["log2", "linear"]
 _ORDERS: Mapping[str, Order] = {"log2": "log2", "linear": "linear"}
@@ -43,6 +43,9 @@ class Plan:
     interaction: str | None = None
     margin: float | None = None
     alpha: float = 0.05
+    blocks_are: Blocks | None = None
+    higher_is_better: bool | None = None
+    control: str | None = None
 
     def question(self, table: str) -> TableQuestion:
         """Return the analysis plan for a table of that name.
@@ -64,7 +67,9 @@ class Plan:
             equivalence_margin=self.margin,
             alpha=self.alpha,
         )
-        return TableQuestion(factors, analysis, self.block, self._orders())
+        return TableQuestion(
+            factors, analysis, self.block, self._orders(), self.blocks_are, self.higher_is_better, self.control
+        )
 
     def _hypothesis(self) -> Hypothesis | None:
         named = [

@@ -53,6 +53,10 @@ class ResponsePart:
     tests: tuple[Table, ...]
     further_tests: tuple[Table, ...]
     """Tests that decide nothing, beside the others."""
+    ranks_figure: Drawing | None
+    ranks_table: Table | None
+    ranks_in_open: bool
+    """Whether they are over datasets, and stand in the open; over seeds they are folded away."""
     cells_figure: Drawing | None
     cells_table: Table
     marginals_figure: Drawing | None
@@ -170,6 +174,9 @@ def _response_part(found: ResponseFindings, frame: Frame, margin: float | None) 
         family_table=tables.effects_table(found, family, f"All contrasts of {label}; exploratory.") if family else None,
         tests=tuple(tables.table_of_tests(table) for table in found.tests),
         further_tests=tuple(tables.table_of_tests(table) for table in found.further_tests),
+        ranks_figure=add(figures.ranks_figure(key("ranks"), found)),
+        ranks_table=None if found.ranks is None else tables.ranks_table(found.ranks),
+        ranks_in_open=found.ranks is not None and found.ranks.blocks == "datasets",
         cells_figure=add(figures.cells_figure(key("cells"), found, frame.trials, frame.layout)),
         cells_table=tables.cells_table(factors, found.cells, found.unit, f"Observed cells of {label}."),
         marginals_figure=add(figures.marginals_figure(key("marginals"), found)),

@@ -50,6 +50,7 @@ def build_view(run: Path) -> StudyView:
             failures=failures,
             pending=len(missing) - len(failures),
             confirmatory=fixed.get("sha256") == analysis_hash(spec),
+            dataset_factor=_dataset_factor(spec),
         )
     )
     return StudyView(
@@ -67,6 +68,16 @@ def build_view(run: Path) -> StudyView:
         environment=_environment(study),
         run_dir=str(run),
     )
+
+
+def _dataset_factor(spec: StudySpec) -> str | None:
+    """Return the factor each of whose levels sets the dataset, if there is one."""
+    for name, factor in spec.factors.items():
+        each_sets_it = not isinstance(factor.levels, tuple) and factor.path is None
+        patches = factor.levels.values() if isinstance(factor.levels, dict) else ()
+        if factor.path == "dataset" or (each_sets_it and all("dataset" in patch for patch in patches)):
+            return name
+    return None
 
 
 def _declared(spec: StudySpec, study: Study) -> Declared:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnnbench.stats.blocks import block_tests
 from cnnbench.stats.effects.answers import Draft, Setting, adjusted, answer, verdict
 from cnnbench.stats.effects.families import interaction_families, pairwise_families, simple_families
 from cnnbench.stats.effects.marginals import marginal_means, marginal_note
@@ -28,7 +29,16 @@ if TYPE_CHECKING:
     from cnnbench.stats.interface import AnalysisInput
     from cnnbench.stats.trials.cells import CellData
     from cnnbench.stats.trials.prepare import Scale, Selection, Trials
-    from cnnbench.types import Cell, Claim, DesignAudit, ReferenceCheck, ResponseInfo, TestTable
+    from cnnbench.types import (
+        Cell,
+        Claim,
+        DesignAudit,
+        ExampleComparison,
+        RankComparison,
+        ReferenceCheck,
+        ResponseInfo,
+        TestTable,
+    )
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +65,10 @@ class _Work:
     notes: list[str] = field(default_factory=list)
     reason: str = ""
     """Why there is no effect to lead with."""
+    lead: str = ""
+    """What leads where no hypothesis does: the finding over blocks that are datasets or examples."""
+    ranks: RankComparison | None = None
+    examples: ExampleComparison | None = None
 
 
 def analyse(data: AnalysisInput) -> Findings:
@@ -111,7 +125,8 @@ def _start(data: AnalysisInput, trials: Trials, info: ResponseInfo, apart: Refus
     if apart is not None:
         return _stop(work, apart)
     work.marginals = marginal_means(raw, data.analysis.alpha)
-    work.notes += [marginal_note(paired=data.paired, replicated=raw.replicated)] if work.marginals else []
+    if work.marginals:
+        work.notes.append(marginal_note(paired=data.paired, replicated=raw.replicated, block=raw.block))
     if np.ptp(y_N) <= raw.tiny and len(y_N) > 1:
         why = f"All {len(y_N)} trials gave the same value, {y_N[0]:.6g}."
         return _stop(
@@ -136,7 +151,8 @@ def _cells(
 ) -> CellData:
     """Arrange the selected trials; ``y_N`` holds a value for each of them."""
     cell_N, replicate_N = trials.cell_N[selection.kept_N], trials.replicate_N[selection.kept_N]
-    return cell_data(data.factors, cell_N, replicate_N, y_N, paired=data.paired, transformed=scale != "raw")
+    cells = cell_data(data.factors, cell_N, replicate_N, y_N, paired=data.paired, transformed=scale != "raw")
+    return replace(cells, block=data.blocks.removesuffix("s"))
 
 
 def _margin(data: AnalysisInput, info: ResponseInfo, scale: str) -> float | None:
@@ -180,6 +196,22 @@ def _test(data: AnalysisInput, work: _Work, name: str) -> None:
             (work.further if home == name else work.repeated).append(found)
     work.repeated = adjusted(work.repeated, f"the study's hypotheses on {name}", data.analysis.correction)
     _explore(work, cells, None if "primary" in refused else data.analysis.primary)
+    _over_blocks(data, work, cells)
+
+
+def _over_blocks(data: AnalysisInput, work: _Work, cells: CellData) -> None:
+    """Add the tests over blocks: before all others where blocks are datasets, instead of them for right and wrong."""
+    found = block_tests(data, cells, work.setting)
+    if found.decides:
+        beside = work.tables if found.examples is None else []
+        num_first = 1 if found.examples is None or found.examples.cochran_q is None else 2
+        work.tables, rest = found.tables[:num_first], found.tables[num_first:]
+        work.further_tables = [*rest, *beside, *work.further_tables]
+    else:
+        work.further_tables += found.tables
+    work.lead, work.ranks, work.examples = found.lead, found.ranks, found.examples
+    work.notes += found.notes
+    work.refusals += found.refusals
 
 
 def _refuse_unrecorded(data: AnalysisInput, works: dict[str, _Work]) -> None:
@@ -219,13 +251,18 @@ def _finish(data: AnalysisInput, work: _Work) -> ResponseFindings:
     done = [] if cells is None else [_concluded(draft, setting, cells) for draft in drafts]
     lead = done[0] if done and done[0].effect.role != "family" else None
     reason = work.reason or _no_lead(data, setting)
+    head = headline(None if work.reason else lead, work.tables, setting, cells, reason)
+    if work.lead and lead is None and not work.reason:
+        head = work.lead
+    elif work.lead:
+        work.notes.insert(0, work.lead)
     refusals = tuple(dict.fromkeys(work.refusals))
     return ResponseFindings(
         response=setting.info.response.name,
         unit=setting.info.unit,
         scale=setting.scale,
         higher_is_better=setting.info.higher_is_better,
-        headline=headline(None if work.reason else lead, work.tables, setting, cells, reason),
+        headline=head,
         audit=work.audit,
         cells=work.cells,
         marginals=work.marginals,
@@ -234,6 +271,8 @@ def _finish(data: AnalysisInput, work: _Work) -> ResponseFindings:
         refusals=refusals,
         notes=tuple(work.notes),
         further_tests=tuple(work.further_tables),
+        ranks=work.ranks,
+        examples=work.examples,
     )
 
 

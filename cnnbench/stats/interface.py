@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cnnbench.spec import AnalysisSpec, Reference
-    from cnnbench.types import Exclusion, Factor, ResponseInfo, TrialFailure
+    from cnnbench.types import Blocks, Exclusion, Factor, Level, ResponseInfo, TrialFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +37,11 @@ class AnalysisInput:
     """Planned trials that have not run."""
     confirmatory: bool
     """False where the analysis plan was changed after the first trial."""
+    blocks: Blocks = "seeds"
+    """What the replicates of a paired analysis are; the tests of one factor over datasets or examples are others."""
+    binary: bool = False
+    """Whether the response says right (1) or wrong (0)."""
+    dataset_factor: str | None = None
+    """The factor whose levels are datasets, where there is one."""
+    control: Level | None = None
+    """The level that the ranks of the others are compared with, where there is one."""

@@ -1,9 +1,22 @@
 """Frozen values that cross rooms; no behaviour.
 
 ``plan`` holds what is decided before anything runs, ``results`` what a trial returns, ``findings`` what the analysis
-concludes, and ``view`` what a report is written from.
+concludes, ``comparisons`` what comparing over blocks does, and ``view`` what a report is written from.
 """
 
+from cnnbench.types.comparisons import (
+    Accuracy,
+    Blocks,
+    Comparison,
+    ExampleComparison,
+    ExampleGroup,
+    ExamplePair,
+    LevelRank,
+    PlanDifference,
+    RankComparison,
+    Retraining,
+    Source,
+)
 from cnnbench.types.findings import (
     Cell,
     Claim,
@@ -44,9 +57,12 @@ from cnnbench.types.view import Curve, Declared, Figure, Section, SectionTable, 
 
 __all__ = [
     "STREAMS",
+    "Accuracy",
+    "Blocks",
     "Cell",
     "Claim",
     "Classical",
+    "Comparison",
     "Cost",
     "Curve",
     "DatasetInfo",
@@ -54,22 +70,30 @@ __all__ = [
     "DesignAudit",
     "Effect",
     "EpochRecord",
+    "ExampleComparison",
+    "ExampleGroup",
+    "ExamplePair",
     "Exclusion",
     "Factor",
     "Figure",
     "Findings",
     "Interval",
     "Level",
+    "LevelRank",
     "MetricInfo",
     "Plan",
+    "PlanDifference",
     "Predictions",
+    "RankComparison",
     "ReferenceCheck",
     "Refusal",
     "Response",
     "ResponseFindings",
     "ResponseInfo",
+    "Retraining",
     "Section",
     "SectionTable",
+    "Source",
     "Stream",
     "StudyView",
     "TestRow",

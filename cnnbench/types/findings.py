@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cnnbench.types.comparisons import ExampleComparison, RankComparison
     from cnnbench.types.plan import Exclusion, Factor, Level
 
 Verdict = Literal["different", "equivalent", "undetermined"]
@@ -231,6 +232,10 @@ class ResponseFindings:
     """Descriptions for the reader: disagreement of classical and robust, spread by cell, gain from pairing."""
     further_tests: tuple[TestTable, ...] = ()
     """Tests that decide nothing: Welch-James and HC3 beside the others, and the factors' simple effects."""
+    ranks: RankComparison | None = None
+    """Mean ranks over blocks, where one factor is compared over at least 5 of them."""
+    examples: ExampleComparison | None = None
+    """Accuracies and pairs, where the response says which example is right."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ FEWEST_FOR_SIGN_FLIP = 6
 """With 5 replicates the smallest two-sided p of the exact test is 2 / 2^5 = 0.0625."""
 MOST_FOR_SIGN_FLIP = 32
 """Beyond, the enumeration takes long and the t test is hardly sensitive to the distribution."""
+MOST_NAMED = 20
+"""More incomplete replicates than this are counted, not named."""
 POWER = 0.8
 MOST_SEEDS = 1000
 
@@ -104,7 +106,10 @@ def _paired(data: CellData, weights_M: NDArray[np.float64], what: str) -> Estima
             "Check that replicates have different seeds.",
         )
     left_out = [label for label, kept in zip(data.replicates, complete_K, strict=True) if not kept]
-    without = f"; incomplete and left out: replicate {', '.join(map(str, left_out))}" if left_out else ""
+    named = (
+        f"replicate {', '.join(map(str, left_out))}" if len(left_out) <= MOST_NAMED else f"{len(left_out)} replicates"
+    )
+    without = f"; incomplete and left out: {named}" if left_out else ""
     contrast = abs(float(weights_M.sum())) < 1e-9
     flip = sign_flip_p(scores_K) if contrast else None
     return Estimate(
@@ -113,7 +118,7 @@ def _paired(data: CellData, weights_M: NDArray[np.float64], what: str) -> Estima
         n - 1,
         n,
         n,
-        f"one-sample t over the per-seed values of {n} replicates{without}",
+        f"one-sample t over the per-{data.block} values of {n} replicates{without}",
         flip,
         "exact sign-flip test" if flip is not None else "",
     )

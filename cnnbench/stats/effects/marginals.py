@@ -49,7 +49,7 @@ def mean_estimate(data: CellData, weights_M: NDArray[np.float64]) -> Estimate | 
     return estimate(data, weights_M, "mean")
 
 
-def marginal_note(*, paired: bool, replicated: bool) -> str:
+def marginal_note(*, paired: bool, replicated: bool, block: str = "seed") -> str:
     """Say which standard error the marginal means have."""
     if not replicated:
         return (
@@ -58,7 +58,7 @@ def marginal_note(*, paired: bool, replicated: bool) -> str:
         )
     if paired:
         return (
-            "Intervals of marginal means run over the seeds' averages and hold the spread between seeds; compare "
-            "levels by the paired effects, not by whether these intervals overlap."
+            f"Intervals of marginal means run over the {block}s' averages and hold the spread between {block}s; "
+            "compare levels by the paired effects, not by whether these intervals overlap."
         )
     return "Intervals of marginal means use the pooled variance; the effects use each cell's own variance."

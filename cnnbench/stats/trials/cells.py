@@ -49,6 +49,8 @@ class CellData:
     """Mean of the centred responses; nan in empty cells."""
     var_M: NDArray[np.float64]
     """Variance with denominator n - 1; nan below two trials."""
+    block: str = "seed"
+    """What a replicate of a paired design is, as sentences call it."""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -95,7 +95,8 @@ def _pairing(data: CellData) -> list[str]:
     total = ms_seed + (num_cells - 1) * ms_error
     if total <= data.tiny**2:
         return []
-    return [f"Trials with the same seeds correlate by {(ms_seed - ms_error) / total:.2f} (intraclass correlation)."]
+    alike = "with the same seeds" if data.block == "seed" else f"of the same {data.block}"
+    return [f"Trials {alike} correlate by {(ms_seed - ms_error) / total:.2f} (intraclass correlation)."]
 
 
 def _gain(data: CellData, primary: Draft | None) -> list[str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from cnnbench.stats.effects.answers import Draft, Setting
     from cnnbench.stats.trials.cells import CellData
-    from cnnbench.types import Effect, Interval, TestTable, Verdict
+    from cnnbench.types import Effect, Interval, TestRow, TestTable, Verdict
 
 
 def number(value: float) -> str:
@@ -119,7 +119,7 @@ def _design(found: Draft, data: CellData) -> str:
     if not data.replicated:
         return "one trial per cell, with the interaction of the factors taken for noise"
     if data.paired:
-        return f"paired over {effect.n} seeds"
+        return f"paired over {effect.n} {data.block}s"
     return f"{effect.n} trials with independent seeds"
 
 
@@ -185,23 +185,25 @@ def _better(found: Draft, setting: Setting) -> str:
 
 
 def _more_seeds(found: Draft, setting: Setting, data: CellData) -> str:
-    if found.found is None or not data.replicated:
+    if found.found is None or not data.replicated or data.block == "example":
         return ""
+    blocks = "seeds per cell" if data.block == "seed" else f"{data.block}s"
     needed = seeds_needed(found.found, setting.margin, setting.alpha)
     goal = "an effect as large as the one seen" if setting.margin is None else "either"
     if needed is None:
-        return f"; showing {goal} with 80 % power would take more than 1,000 seeds per cell at the observed noise"
+        return f"; showing {goal} with 80 % power would take more than 1,000 {blocks} at the observed noise"
     more = needed - found.found.n_per_cell
     if more <= 0:
-        return "; the seeds would suffice for 80 % power at the observed noise, so the effect lies near the margin"
-    return f"; showing {goal} with 80 % power would take about {more} more seeds per cell ({needed} in all)"
+        near = "at the observed noise, so the effect lies near the margin"
+        return f"; the {data.block}s would suffice for 80 % power {near}"
+    return f"; showing {goal} with 80 % power would take about {more} more {blocks} ({needed} in all)"
 
 
 def agreement_sentence(effect: Effect, alpha: float, data: CellData) -> str:
     """Say whether the second analysis comes to the same conclusion."""
     if effect.robust_p is None or effect.p is None:
         if data.paired and data.replicated and effect.interval is not None and effect.n < FEWEST_FOR_SIGN_FLIP:
-            return f"An exact sign-flip test beside it needs {FEWEST_FOR_SIGN_FLIP} seeds."
+            return f"An exact sign-flip test beside it needs {FEWEST_FOR_SIGN_FLIP} {data.block}s."
         return ""
     same = (effect.p < alpha) == (effect.robust_p < alpha)
     told = f"{effect.robust_method} ({p_text(effect.robust_p)})"
@@ -212,11 +214,16 @@ def agreement_sentence(effect: Effect, alpha: float, data: CellData) -> str:
 
 def omnibus_sentence(table: TestTable) -> str:
     """Return the tests of a table in a line."""
-    tests = [
-        f"{row.term}: F({number(row.df1 or 0)}, {number(row.df2 or 0)}) = {number(row.statistic or 0)}, {p_text(row.p)}"
-        for row in table.rows
-    ]
+    tests = [f"{row.term}: {_statistic(table, row)}{p_text(row.p)}" for row in table.rows]
     return f"{table.title}: {'; '.join(tests)}."
+
+
+def _statistic(table: TestTable, row: TestRow) -> str:
+    """Return ``F(4, 36) = 9.28, ``, or as much of it as the test has."""
+    if row.statistic is None:
+        return ""
+    df = ", ".join(number(each) for each in (row.df1, row.df2) if each is not None)
+    return f"{table.statistic_name}{f'({df})' if df else ''} = {number(row.statistic)}, "
 
 
 def headline(

@@ -12,15 +12,25 @@ from cnnbench.errors import AnalysisError
 from cnnbench.spec import AnalysisSpec, Hypothesis
 from cnnbench.stats import TableQuestion, analyse, flat_columns, flat_rows, read_table
 from cnnbench.types import (
+    Accuracy,
     Cell,
     Classical,
+    Comparison,
     DesignAudit,
     Effect,
+    ExampleComparison,
+    ExampleGroup,
+    ExamplePair,
     Factor,
     Findings,
     Interval,
+    LevelRank,
+    PlanDifference,
+    RankComparison,
     Refusal,
     ResponseFindings,
+    Retraining,
+    Source,
     TestRow,
     TestTable,
 )
@@ -160,10 +170,34 @@ def test_the_flat_table_has_a_row_for_each_test_and_effect(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "kind", [Findings, ResponseFindings, DesignAudit, Cell, Interval, TestTable, TestRow, Effect, Classical, Refusal]
+    "kind",
+    [
+        Findings,
+        ResponseFindings,
+        DesignAudit,
+        Cell,
+        Interval,
+        TestTable,
+        TestRow,
+        Effect,
+        Classical,
+        Refusal,
+        RankComparison,
+        LevelRank,
+        ExampleComparison,
+        Accuracy,
+        ExamplePair,
+    ],
 )
 def test_every_key_of_the_json_is_described(kind: type):
     text = (Path(__file__).parents[3] / "docs" / "statistics.md").read_text("utf-8")
     section = text[text.index("## The findings as JSON and CSV") :].split("\n## ")[0]
     described = set(re.findall(r"[a-z][a-z_0-9]*", section))
     assert {field.name for field in fields(kind)} <= described
+
+
+@pytest.mark.parametrize("kind", [Comparison, Source, ExampleGroup, Retraining, PlanDifference])
+def test_every_key_of_a_comparison_is_described(kind: type):
+    text = (Path(__file__).parents[3] / "docs" / "statistics.md").read_text("utf-8")
+    section = text[text.index("## Comparing runs") :].split("\n## ")[0]
+    assert {field.name for field in fields(kind)} <= set(re.findall(r"[a-z][a-z_0-9]*", section))
