@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from cnnbench.types import Findings
+    from cnnbench.types import Blocks, Findings
 
 Order = Literal["log2", "linear"]
 _ORDERS: Mapping[str, Order] = {"log2": "log2", "linear": "linear"}
@@ -49,6 +49,9 @@ class Plan:
     test_size: str | None = None
     random: str | None = None
     nested_in: str | None = None
+    blocks_are: Blocks | None = None
+    higher_is_better: bool | None = None
+    control: str | None = None
 
     def question(self, table: str) -> TableQuestion:
         """Return the analysis plan for a table of that name.
@@ -80,6 +83,9 @@ class Plan:
             test_size=size,
             random=self.random,
             nested_in=_names(self.nested_in or ""),
+            blocks_are=self.blocks_are,
+            higher_is_better=self.higher_is_better,
+            control=self.control,
         )
 
     def _hypothesis(self) -> Hypothesis | None:

@@ -160,6 +160,17 @@ def analyse(  # noqa: PLR0913 - a command has as many parameters as options
         str | None,
         typer.Option(metavar="COLUMN|NUMBER", help="How many examples each response is a share of, e.g. n_test."),
     ] = None,
+    blocks_are: Annotated[
+        Literal["seeds", "datasets", "examples"] | None,
+        typer.Option(help="What the blocks are. [default: told from the name of the column]", show_default=False),
+    ] = None,
+    higher_is_better: Annotated[
+        bool | None,
+        typer.Option("--higher-is-better/--lower-is-better", help="Which end of the response has rank 1."),
+    ] = None,
+    control: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help="Compare the ranks of the other levels with this one's.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, with all digits.")] = False,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write tests and effects as one flat table.")] = None,
     r_script: Annotated[
@@ -184,6 +195,9 @@ def analyse(  # noqa: PLR0913 - a command has as many parameters as options
         test_size=test_size,
         random=random,
         nested_in=nested_in,
+        blocks_are=blocks_are,
+        higher_is_better=higher_is_better,
+        control=control,
     )
     analyse_source(source, plan, as_json=as_json, csv_file=csv, r_file=r_script)
 
@@ -197,6 +211,38 @@ def selfcheck(
     from cnnbench.cli.selfcheck import print_selfcheck  # noqa: PLC0415 - see the module's docstring
 
     raise typer.Exit(print_selfcheck(as_json=as_json))
+
+
+@app.command()
+def compare(  # noqa: PLR0913 - a command has as many parameters as options
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN[:FACTOR=LEVEL,...]...",
+            help="Run folders, or parts of them: runs/a runs/b, or runs/a:depth=8 runs/a:depth=14.",
+            show_default=False,
+        ),
+    ],
+    *,
+    split: Annotated[
+        Literal["test", "validation"] | None,
+        typer.Option(help="Whose examples. [default: test where all have it]", show_default=False),
+    ] = None,
+    view: Annotated[
+        Literal["plain", "tta"], typer.Option(help="Which evaluation: plain, or averaged views.")
+    ] = "plain",
+    response: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The response over trials. [default: the first in common]")
+    ] = None,
+    alpha: Annotated[float, typer.Option(metavar="NUMBER", help="Significance level, below 0.5.")] = 0.05,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON, with all digits.")] = False,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a row for each pair of trials.")] = None,
+) -> None:
+    """Compare runs, or parts of them: on the same examples, over seeds, and in what differs between them."""
+    from cnnbench.cli.compare import print_comparison  # noqa: PLC0415 - see the module's docstring
+    from cnnbench.compare import Options  # noqa: PLC0415 - see the module's docstring
+
+    print_comparison(sources, Options(split, view, response, alpha), as_json=as_json, csv_file=csv)
 
 
 @plugins_app.command("list")

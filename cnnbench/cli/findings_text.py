@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.console import Group
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from cnnbench.report import format as fmt
+from cnnbench.report import tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,6 +36,11 @@ def findings_text(findings: Findings) -> Iterator[RenderableType]:
             yield from _other_scale(found.other_scale)
         if found.variance is not None:
             yield from _variance(found.variance)
+        if found.ranks is not None:
+            yield _as_drawn(tables.ranks_table(found.ranks))
+        if found.examples is not None:
+            yield _as_drawn(tables.accuracies_table(found.examples))
+            yield _as_drawn(tables.example_pairs_table(found.examples))
         for refusal in found.refusals:
             why, remedy = fmt.sentence(refusal.why), fmt.sentence(refusal.remedy)
             yield _paragraph(f"Refused: {refusal.what}. {why} {remedy}")
@@ -54,8 +61,14 @@ def _variance(budget: VarianceBudget) -> Iterator[RenderableType]:
         ("SD", [fmt.number(component.sd) for component in components]),
         ("df", [fmt.degrees(component.df) for component in components]),
     ]
-    yield _drawn("Where the noise comes from", columns)
+    yield drawn("Where the noise comes from", columns)
     yield _paragraph(budget.population)
+
+
+def _as_drawn(table: tables.Table) -> RenderableType:
+    """Draw a table of the report."""
+    columns = [(column.title, [row[i] for row in table.rows]) for i, column in enumerate(table.columns)]
+    return Group(drawn(table.caption.rstrip("."), columns), *(_paragraph(note) for note in table.notes))
 
 
 def _paragraph(text: str) -> RenderableType:
@@ -71,14 +84,14 @@ def _families(found: ResponseFindings) -> dict[str, list[Effect]]:
     return families
 
 
-def _drawn(title: str, columns: Sequence[tuple[str, Sequence[str]]]) -> Table:
-    """Draw named columns, the first of them text; one that says nothing is left out."""
+def drawn(title: str, columns: Sequence[tuple[str, Sequence[str]]], *, wrap: bool = False) -> Table:
+    """Draw named columns, the first of them text; one that says nothing is left out. ``wrap``: all of them are text."""
     table = Table(
         title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0)
     )
     shown = [column for column in columns if any(value != fmt.ABSENT for value in column[1])]
     for index, (heading, _) in enumerate(shown):
-        if index:
+        if index and not wrap:
             table.add_column(Text(heading), justify="right", no_wrap=True)
         else:
             table.add_column(Text(heading), overflow="fold")
@@ -104,7 +117,7 @@ def _effects(found: ResponseFindings, effects: Sequence[Effect], title: str) -> 
         ("p adj.", adjusted),
         ("Verdict", [effect.verdict or fmt.ABSENT for effect in effects]),
     ]
-    return _drawn(title, columns)
+    return drawn(title, columns)
 
 
 def _tests(table: TestTable) -> Table:
@@ -120,4 +133,4 @@ def _tests(table: TestTable) -> Table:
         ("p adj.", [fmt.p_value(row.p_adjusted) for row in rows]),
         ("Partial η²", [fmt.number(row.partial_eta_sq, 3) for row in rows]),
     ]
-    return _drawn(table.title, columns)
+    return drawn(table.title, columns)

@@ -12,7 +12,7 @@ from cnnbench.data import PreparedDataset, check_split, default_cache_dir, prepa
 from cnnbench.design import dataset_needs, make_plan, responses_of
 from cnnbench.errors import CnnbenchError, DataError, Problem, SpecError, StoreError
 from cnnbench.execute.probes import CachedProber
-from cnnbench.spec import Split, analysis_hash
+from cnnbench.spec import Split, analysis_hash, differences, shown
 from cnnbench.store import RunFolder
 
 if TYPE_CHECKING:
@@ -175,31 +175,12 @@ def _is_exclusive(spec: StudySpec, responses: tuple[ResponseInfo, ...]) -> bool:
 # ------------------------------------------------------------------------------------------------ what was run before
 
 
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, dict) and value:
-        return {key: leaf for name, inner in value.items() for key, leaf in _flat(inner, f"{path}.{name}").items()}
-    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        named = {str(item.get("name", item.get("use", index))): item for index, item in enumerate(value)}
-        return _flat(named if len(named) == len(value) else dict(enumerate(value)), path)
-    return {path.lstrip("."): value}
-
-
 def _changes(folder: RunFolder, spec: StudySpec) -> tuple[str, ...]:
     before = folder.read_json("plan.json")
     if before is None:
         return ()
-    old, new = _flat(before["spec"]), _flat(spec.model_dump(mode="json"))
-    changed = [key for key in {**old, **new} if _given(old.get(key)) != _given(new.get(key))]
-    return tuple(f"{key}: {_shown(old.get(key))} -> {_shown(new.get(key))}" for key in changed)
-
-
-def _given(value: Any) -> Any:
-    """Return a value, or None for one that says nothing: a newer version's empty default is no change."""
-    return None if value in ((), [], {}, "") else value
-
-
-def _shown(value: Any) -> str:
-    return "(not there)" if value is None else json.dumps(value, ensure_ascii=False)
+    found = differences(before["spec"], spec.model_dump(mode="json"))
+    return tuple(f"{key}: {shown(old)} -> {shown(new)}" for key, old, new in found)
 
 
 def write_documents(session: Session, environment: dict[str, Any]) -> None:

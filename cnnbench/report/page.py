@@ -58,6 +58,10 @@ class ResponsePart:
     other_scale_tests: tuple[Table, ...]
     diagnostics_figure: Drawing | None
     variance_table: Table | None
+    ranks_figure: Drawing | None
+    ranks_table: Table | None
+    ranks_in_open: bool
+    """Whether they are over datasets, and stand in the open; over seeds they are folded away."""
     cells_figure: Drawing | None
     cells_table: Table
     marginals_figure: Drawing | None
@@ -182,6 +186,9 @@ def _response_part(found: ResponseFindings, frame: Frame, margin: float | None) 
         ),
         diagnostics_figure=add(figures.diagnostics_figure(key("residuals"), found)),
         variance_table=tables.variance_table(found.variance, found.unit, label) if found.variance else None,
+        ranks_figure=add(figures.ranks_figure(key("ranks"), found)),
+        ranks_table=None if found.ranks is None else tables.ranks_table(found.ranks),
+        ranks_in_open=found.ranks is not None and found.ranks.blocks == "datasets",
         cells_figure=add(figures.cells_figure(key("cells"), found, frame.trials, frame.layout)),
         cells_table=tables.cells_table(factors, found.cells, found.unit, f"Observed cells of {label}."),
         marginals_figure=add(figures.marginals_figure(key("marginals"), found)),

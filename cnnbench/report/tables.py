@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from cnnbench.types import (
+        Accuracy,
         Cell,
         Claim,
         Effect,
+        ExampleComparison,
         Exclusion,
         Factor,
         Level,
+        RankComparison,
         ReferenceCheck,
         ResponseFindings,
         SectionTable,
@@ -62,7 +65,9 @@ def _text(title: str) -> Column:
     return Column(title, numeric=False)
 
 
-def _interval_title(effects: Sequence[Effect] | Sequence[Cell] | Sequence[ReferenceCheck]) -> str:
+def _interval_title(
+    effects: Sequence[Effect] | Sequence[Cell] | Sequence[ReferenceCheck] | Sequence[Accuracy],
+) -> str:
     level = next((item.interval.level for item in effects if item.interval is not None), 0.95)
     return f"{fmt.percent(level)} interval"
 
@@ -185,6 +190,55 @@ def variance_table(budget: VarianceBudget, unit: str, label: str) -> Table:
             f"Shared seeds are worth {budget.pairing_gain:.3g} times as many independent trials for the primary effect."
         )
     return _table(f"Where the noise of {label} comes from.", columns, notes)
+
+
+def ranks_table(ranks: RankComparison) -> Table:
+    """Mean ranks, best first, and what they differ by at least where they differ."""
+    best = sorted(ranks.mean_ranks, key=lambda each: each.mean_rank)
+    groups = "; ".join(", ".join(fmt.level(level) for level in group) for group in ranks.groups)
+    direction = "highest" if ranks.higher_is_better else "lowest"
+    notes = [
+        f"Rank 1 is the {direction} value of a block; ties share their ranks.",
+        f"Kendall's W, the agreement of the blocks: {fmt.number(ranks.kendall_w, 3)}.",
+        f"Critical difference (Nemenyi, {fmt.percent(ranks.level)}): {fmt.number(ranks.critical_difference, 3)}.",
+        f"Not told apart: {groups}." if groups else "All pairs are told apart.",
+    ]
+    columns = [
+        (_text(fmt.name(ranks.factor)), [fmt.level(each.level) for each in best]),
+        (Column("Mean rank"), [fmt.number(each.mean_rank, 2) for each in best]),
+    ]
+    return _table(f"Mean ranks over {ranks.num_blocks} {ranks.blocks}.", columns, notes)
+
+
+def accuracies_table(found: ExampleComparison) -> Table:
+    """Shares of right answers with Wilson's intervals."""
+    places = fmt.decimals_for(fmt.half_width(each.interval) for each in found.accuracies)
+    columns = [
+        (_text("Classifier"), [fmt.level(each.name) for each in found.accuracies]),
+        (Column("Right"), [fmt.number(each.correct) for each in found.accuracies]),
+        (Column("Share"), [fmt.number(each.share, places) for each in found.accuracies]),
+        (Column(_interval_title(found.accuracies)), [fmt.interval_text(e.interval, places) for e in found.accuracies]),
+    ]
+    return _table(f"Right answers to {found.num_examples} examples.", columns, ["Intervals: Wilson's."])
+
+
+def example_pairs_table(found: ExampleComparison) -> Table:
+    """Differences of shares, pair by pair, with what one of the two alone has right."""
+    pairs = found.pairs
+    places = fmt.decimals_for(fmt.half_width(pair.wald_interval) for pair in pairs)
+    columns = [
+        (_text("Pair"), [f"{fmt.level(pair.first)} - {fmt.level(pair.second)}" for pair in pairs]),
+        (Column("Only one right"), [f"{pair.n10} : {pair.n01}" for pair in pairs]),
+        (Column("Difference"), [fmt.number(pair.difference, places) for pair in pairs]),
+        (Column(_interval_title(found.accuracies)), [fmt.interval_text(pair.interval, places) for pair in pairs]),
+        (Column("p"), [fmt.p_value(pair.p_exact) for pair in pairs]),
+        (Column("p adj."), [fmt.p_value(pair.p_exact_holm) for pair in pairs]),
+    ]
+    notes = [
+        "Intervals: paired bootstrap over examples (BCa). p: McNemar's exact test.",
+        f"Adjusted p: {found.family}.",
+    ]
+    return _table("Differences on the same examples.", columns, notes)
 
 
 def _shared_places(values: Iterable[float | None]) -> int | None:

@@ -53,6 +53,7 @@ def build_view(run: Path) -> StudyView:
         pending=len(missing) - len(failures),
         confirmatory=fixed.get("sha256") == analysis_hash(spec),
         random=random_factor(spec),
+        dataset_factor=_dataset_factor(spec),
     )
     findings = prove(data, analyse(data), default_cache_dir() / "proofs")
     return StudyView(
@@ -71,6 +72,16 @@ def build_view(run: Path) -> StudyView:
         run_dir=str(run),
         r_script=r_script(data, findings, exported_trials(trials_csv(trials), paired=data.paired)),
     )
+
+
+def _dataset_factor(spec: StudySpec) -> str | None:
+    """Return the factor each of whose levels sets the dataset, if there is one."""
+    for name, factor in spec.factors.items():
+        each_sets_it = not isinstance(factor.levels, tuple) and factor.path is None
+        patches = factor.levels.values() if isinstance(factor.levels, dict) else ()
+        if factor.path == "dataset" or (each_sets_it and all("dataset" in patch for patch in patches)):
+            return name
+    return None
 
 
 def _declared(spec: StudySpec, study: Study) -> Declared:

@@ -3,6 +3,7 @@
 from cnnbench.spec.checks import component_places, in_order, patches, random_factor
 from cnnbench.spec.contrast import parse_contrast
 from cnnbench.spec.declare import analysis_hash
+from cnnbench.spec.differences import differences, shown
 from cnnbench.spec.load import StudyFile, load_study
 from cnnbench.spec.model import (
     AnalysisSpec,
@@ -42,6 +43,7 @@ __all__ = [
     "check_table",
     "component_places",
     "did_you_mean",
+    "differences",
     "explain",
     "in_order",
     "load_study",
@@ -49,4 +51,5 @@ __all__ = [
     "patches",
     "random_factor",
     "set_path",
+    "shown",
 ]

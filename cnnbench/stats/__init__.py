@@ -5,8 +5,10 @@
 
 from cnnbench.stats.curves import summarise_curves
 from cnnbench.stats.engine import analyse
+from cnnbench.stats.examples.compare import ABOUT_EXAMPLES, compare_examples
 from cnnbench.stats.flat import flat_columns, flat_rows
 from cnnbench.stats.interface import AnalysisInput
+from cnnbench.stats.multiplicity import holm
 from cnnbench.stats.proof.prove import prove
 from cnnbench.stats.proof.selfcheck import check_installation, checked_cases, summarise_checks
 from cnnbench.stats.trials.cells import level_index, level_text
@@ -14,13 +16,16 @@ from cnnbench.stats.trials.csv_table import read_csv
 from cnnbench.stats.trials.table import TableQuestion, read_table
 
 __all__ = [
+    "ABOUT_EXAMPLES",
     "AnalysisInput",
     "TableQuestion",
     "analyse",
     "check_installation",
     "checked_cases",
+    "compare_examples",
     "flat_columns",
     "flat_rows",
+    "holm",
     "level_index",
     "level_text",
     "prove",

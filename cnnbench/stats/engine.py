@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnnbench.stats.blocks import block_tests
 from cnnbench.stats.diagnostics import residuals
 from cnnbench.stats.effects.answers import Draft, Setting, adjusted, answer, interaction, verdict
 from cnnbench.stats.effects.families import interaction_families, pairwise_families, simple_families
@@ -39,8 +40,10 @@ if TYPE_CHECKING:
         Cell,
         Claim,
         DesignAudit,
+        ExampleComparison,
         MixedModel,
         OtherScale,
+        RankComparison,
         ReferenceCheck,
         ResponseInfo,
         TestTable,
@@ -80,6 +83,10 @@ class _Work:
     other: Rescaled | None = None
     reason: str = ""
     """Why there is no effect to lead with."""
+    lead: str = ""
+    """What leads where no hypothesis does: the finding over blocks that are datasets or examples."""
+    ranks: RankComparison | None = None
+    examples: ExampleComparison | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,7 +184,9 @@ def _start(data: AnalysisInput, trials: Trials, info: ResponseInfo, apart: Refus
         return _stop(work, apart)
     work.marginals = _marginals(raw, position, data.analysis.alpha)
     at = None if position is None else data.random
-    work.notes += [marginal_note(paired=data.paired, replicated=raw.replicated, random=at)] if work.marginals else []
+    if work.marginals:
+        about = marginal_note(paired=data.paired, replicated=raw.replicated, block=raw.block, random=at)
+        work.notes.append(about)
     work.notes += [setting.population] if setting.population and position is None else []
     if np.ptp(y_N) <= raw.tiny and len(y_N) > 1:
         why = f"All {len(y_N)} trials gave the same value, {y_N[0]:.6g}."
@@ -247,6 +256,7 @@ def _cells(
         transformed=scale != "raw",
         between=tuple(names.index(name) for name in data.nested_in),
     )
+    cells = replace(cells, block=data.blocks.removesuffix("s"))
     return cells if data.replicate_names is None else named(cells, data.replicate_names)
 
 
@@ -292,6 +302,22 @@ def _test(data: AnalysisInput, work: _Work, name: str) -> None:
     _pair(work, cells, data.analysis.correction)
     work.repeated = adjusted(work.repeated, f"the study's hypotheses on {name}", data.analysis.correction)
     _explore(work, cells, None if "primary" in refused else data.analysis.primary)
+    _over_blocks(data, work, cells)
+
+
+def _over_blocks(data: AnalysisInput, work: _Work, cells: CellData) -> None:
+    """Add the tests over blocks: before all others where blocks are datasets, instead of them for right and wrong."""
+    found = block_tests(data, cells, work.setting)
+    if found.decides:
+        beside = work.tables if found.examples is None else []
+        num_first = 1 if found.examples is None or found.examples.cochran_q is None else 2
+        work.tables, rest = found.tables[:num_first], found.tables[num_first:]
+        work.further_tables = [*rest, *beside, *work.further_tables]
+    else:
+        work.further_tables += found.tables
+    work.lead, work.ranks, work.examples = found.lead, found.ranks, found.examples
+    work.notes += found.notes
+    work.refusals += found.refusals
 
 
 def _pair(work: _Work, cells: CellData, correction: str) -> None:
@@ -349,13 +375,18 @@ def _finish(data: AnalysisInput, work: _Work) -> ResponseFindings:
     done = [] if cells is None else [_concluded(draft, setting, cells) for draft in drafts]
     leads = () if work.reason or not done or done[0].effect.role == "family" else done[: max(1, len(pair))]
     reason = work.reason or _no_lead(data, setting)
+    head = headline(leads, work.tables, setting, cells, reason)
+    if work.lead and not leads and not work.reason:
+        head = work.lead
+    elif work.lead:
+        work.notes.insert(0, work.lead)
     refusals = tuple(dict.fromkeys(work.refusals))
     return ResponseFindings(
         response=setting.info.response.name,
         unit=setting.info.unit,
         scale=setting.scale,
         higher_is_better=setting.info.higher_is_better,
-        headline=headline(leads, work.tables, setting, cells, reason),
+        headline=head,
         audit=work.audit,
         cells=work.cells,
         marginals=work.marginals,
@@ -368,6 +399,8 @@ def _finish(data: AnalysisInput, work: _Work) -> ResponseFindings:
         variance=_variance(work),
         residuals=None if cells is None else residuals(cells),
         mixed_model=work.mixed,
+        ranks=work.ranks,
+        examples=work.examples,
     )
 
 

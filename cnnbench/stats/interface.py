@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cnnbench.spec import AnalysisSpec, Reference
-    from cnnbench.types import Exclusion, Factor, ResponseInfo, TrialFailure
+    from cnnbench.types import Blocks, Exclusion, Factor, Level, ResponseInfo, TrialFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +46,11 @@ class AnalysisInput:
     """Factors of which every replicate has trials at one level only, where `paired`: the design is a split plot."""
     replicate_names: Mapping[int, str] | None = None
     """How sentences call a replicate, where its number is not its name."""
+    blocks: Blocks = "seeds"
+    """What the replicates of a paired analysis are; the tests of one factor over datasets or examples are others."""
+    binary: bool = False
+    """Whether the response says right (1) or wrong (0)."""
+    dataset_factor: str | None = None
+    """The factor whose levels are datasets, where there is one."""
+    control: Level | None = None
+    """The level that the ranks of the others are compared with, where there is one."""

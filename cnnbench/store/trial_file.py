@@ -17,14 +17,14 @@ import h5py
 import numpy as np
 
 from cnnbench.errors import StoreError
-from cnnbench.types import Cost
+from cnnbench.types import Cost, Predictions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from cnnbench.types import EpochRecord, MetricInfo, Predictions, TrialResult
+    from cnnbench.types import EpochRecord, MetricInfo, TrialResult
 
 FORMAT_VERSION = 1
 
@@ -64,6 +64,8 @@ class StoredTrial:
     """By name of a value, where one direction is better."""
     num_examples: Mapping[str, int]
     """Evaluated examples by split."""
+    data_fingerprint: str
+    """SHA-256 of the dataset that it was trained and evaluated on."""
 
 
 def write_trial(path: Path, result: TrialResult) -> None:
@@ -243,4 +245,31 @@ def _read(file: h5py.File, path: Path) -> StoredTrial:
         descriptions=descriptions,
         higher_is_better=better,
         num_examples={split: len(file[f"{split}_label"]) for split in _SPLITS if f"{split}_label" in file},
+        data_fingerprint=str(attributes["data_fingerprint"]),
     )
+
+
+def read_predictions(path: Path) -> tuple[Predictions, ...]:
+    """Read what a trial predicted for each example, by split and view; empty where nothing is stored.
+
+    Raises:
+        StoreError: It is no trial file.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return tuple(
+                Predictions(
+                    split,
+                    view,
+                    np.asarray(file[f"{split}_example"][()], np.int64),
+                    np.asarray(file[f"{split}_label"][()], np.int64),
+                    np.asarray(file[f"{split}_{prefix}logits"][()], np.float32),
+                )
+                for split in ("test", "validation")
+                for view, prefix in (("plain", ""), ("tta", "tta_"))
+                if f"{split}_{prefix}logits" in file
+            )
+    except (OSError, KeyError, ValueError, RuntimeError) as error:  # h5py's words for a damaged file
+        raise StoreError(
+            f"the predictions in {path} cannot be read ({error}); delete it and run the study again to replace it."
+        ) from error

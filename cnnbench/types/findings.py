@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cnnbench.types.comparisons import ExampleComparison, RankComparison
     from cnnbench.types.plan import Exclusion, Factor, Level
 
 Verdict = Literal["different", "equivalent", "undetermined"]
@@ -349,6 +350,10 @@ class ResponseFindings:
     other_scale: OtherScale | None = None
     variance: VarianceBudget | None = None
     residuals: Residuals | None = None
+    ranks: RankComparison | None = None
+    """Mean ranks over blocks, where one factor is compared over at least 5 of them."""
+    examples: ExampleComparison | None = None
+    """Accuracies and pairs, where the response says which example is right."""
 
 
 @dataclass(frozen=True, slots=True)

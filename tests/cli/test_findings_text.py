@@ -61,3 +61,30 @@ def test_what_looks_like_markup_is_text():
     found = findings("c01")
     (one,) = found.responses
     assert "[bold]x[/]" in printed(replace(found, responses=(replace(one, headline="[bold]x[/]"),)))
+
+
+def blocks(case: str, response: str, block: str) -> Findings:
+    question = TableQuestion(("model",), AnalysisSpec(response=response), block)
+    return analyse(read_table(next(ORACLE.glob(f"{case}_*.csv")), question))
+
+
+def test_mean_ranks_are_printed_best_first():
+    lines = printed(blocks("c13", "accuracy", "dataset")).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.split() == ["model", "Mean", "rank"])
+    assert [line.split() for line in lines[start + 2 : start + 7]] == [
+        ["m4", "1.70"],
+        ["m3", "1.90"],
+        ["m2", "3.55"],
+        ["m0", "3.75"],
+        ["m1", "4.10"],
+    ]
+    assert "Not told apart: m4, m3, m2; m3, m2, m0; m2, m0, m1." in [line.strip() for line in lines]
+
+
+def test_right_answers_are_printed_with_their_intervals_and_pairs():
+    text = printed(blocks("c12", "correct", "example"))
+    words = " ".join(text.split())
+    assert "Right answers to 400 examples Classifier Right Share 95 % interval" in words
+    assert "m4 310 0.775 [0.732, 0.813]" in words
+    assert "41 : 80" in words
+    assert max(map(len, text.splitlines())) <= 80

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import resource
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import xarray as xr
 
 from cnnbench.errors import StoreError
-from cnnbench.store import FORMAT_VERSION, read_trial, write_trial
+from cnnbench.store import FORMAT_VERSION, read_predictions, read_trial, write_trial
 from cnnbench.types import TrialResult
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -110,3 +111,22 @@ def test_a_file_of_format_1_can_be_read_for_ever():
     assert stored.cost.parameters == 1234
     with xr.open_dataset(GOLDEN / "format-1.h5", engine="h5netcdf") as dataset:
         assert dataset["validation_logits"].values.tolist() == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
+
+
+def test_predictions_are_read_back_by_split_and_view(tmp_path: Path, result: TrialResult):
+    write_trial(tmp_path / "t.h5", result)
+    plain, averaged = read_predictions(tmp_path / "t.h5")
+    for read, written in zip((plain, averaged), result.predictions, strict=True):
+        assert (read.split, read.view) == (written.split, written.view)
+        assert np.array_equal(read.example_N, written.example_N)
+        assert np.array_equal(read.label_N, written.label_N)
+        assert np.array_equal(read.logits_NK, written.logits_NK)
+    assert read_trial(tmp_path / "t.h5").data_fingerprint == result.trial.data_fingerprint
+
+
+def test_a_trial_without_predictions_has_none_and_a_damaged_file_is_told(tmp_path: Path, result: TrialResult):
+    write_trial(tmp_path / "t.h5", dataclasses.replace(result, predictions=()))
+    assert read_predictions(tmp_path / "t.h5") == ()
+    (tmp_path / "t.h5").write_bytes(b"nothing")
+    with pytest.raises(StoreError, match="the predictions in"):
+        read_predictions(tmp_path / "t.h5")

@@ -47,7 +47,7 @@ def classical_estimate(data: CellData, weights_M: NDArray[np.float64], found: Es
     if data.nested:
         whole = split_plot(data, weights_M, "", equal_variances=True)
         return None if isinstance(whole, Refusal) else whole
-    if data.block != "replicate":
+    if data.block != "seed":
         return None
     if data.paired:
         complete = data.complete_rows(np.abs(weights_M) > 1e-12).all()

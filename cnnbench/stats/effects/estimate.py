@@ -26,6 +26,8 @@ FEWEST_FOR_SIGN_FLIP = 6
 """With 5 replicates the smallest two-sided p of the exact test is 2 / 2^5 = 0.0625."""
 MOST_FOR_SIGN_FLIP = 32
 """Beyond, the enumeration takes long and the t test is hardly sensitive to the distribution."""
+MOST_NAMED = 20
+"""More incomplete replicates than this are counted, not named."""
 POWER = 0.8
 MOST_SEEDS = 1000
 
@@ -114,8 +116,7 @@ def _paired(data: CellData, weights_M: NDArray[np.float64], what: str) -> Estima
         n - 1,
         n,
         n,
-        f"one-sample t over the per-{'seed' if data.block == 'replicate' else data.block} values of {n} "
-        f"{blocks_word(data)}{_left_out(data, complete_K)}",
+        f"one-sample t over the per-{data.block} values of {n} {blocks_word(data)}{_left_out(data, complete_K)}",
         flip,
         "exact sign-flip test" if flip is not None else "",
     )
@@ -123,7 +124,13 @@ def _paired(data: CellData, weights_M: NDArray[np.float64], what: str) -> Estima
 
 def _left_out(data: CellData, complete_K: NDArray[np.bool_]) -> str:
     labels = [label for label, kept in zip(data.replicates, complete_K, strict=True) if not kept]
-    return f"; incomplete and left out: {data.block} {', '.join(map(str, labels))}" if labels else ""
+    if not labels:
+        return ""
+    one = "replicate" if data.block == "seed" else data.block
+    named = (
+        f"{one} {', '.join(map(str, labels))}" if len(labels) <= MOST_NAMED else f"{len(labels)} {blocks_word(data)}"
+    )
+    return f"; incomplete and left out: {named}"
 
 
 def split_plot(

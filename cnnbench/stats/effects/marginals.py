@@ -49,7 +49,7 @@ def mean_estimate(data: CellData, weights_M: NDArray[np.float64]) -> Estimate | 
     return estimate(data, weights_M, "mean")
 
 
-def marginal_note(*, paired: bool, replicated: bool, random: str | None = None) -> str:
+def marginal_note(*, paired: bool, replicated: bool, block: str = "seed", random: str | None = None) -> str:
     """Say which standard error the marginal means have; ``random`` names the factor whose levels are blocks."""
     if random is not None:
         return (
@@ -63,7 +63,7 @@ def marginal_note(*, paired: bool, replicated: bool, random: str | None = None) 
         )
     if paired:
         return (
-            "Intervals of marginal means run over the seeds' averages and hold the spread between seeds; compare "
-            "levels by the paired effects, not by whether these intervals overlap."
+            f"Intervals of marginal means run over the {block}s' averages and hold the spread between {block}s; "
+            "compare levels by the paired effects, not by whether these intervals overlap."
         )
     return "Intervals of marginal means use the pooled variance; the effects use each cell's own variance."

@@ -196,12 +196,13 @@ def _within(data: CellData, alpha: float) -> Tables:
 
 def blocks_word(data: CellData) -> str:
     """Return what the rows are in the plural: replicates, datasets, levels of a random factor of another name."""
-    return f"{data.block}s" if data.block in {"replicate", "dataset"} else f"levels of {data.block}"
+    known = {"seed": "replicates", "dataset": "datasets", "example": "examples"}
+    return known.get(data.block, f"levels of {data.block}")
 
 
 def more_blocks(data: CellData) -> str:
     """Say what to do where too few rows are complete."""
-    if data.block == "replicate":
+    if data.block == "seed":
         return "Rerun the failed trials (`--retry-failed`) or add replicates."
     return f"Run the missing cells, or add {blocks_word(data)}."
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from cnnbench.stats.trials.prepare import Selection, Trials
     from cnnbench.types import Level
 
+_MOST_NAMED = 20
+"""More replicates than this are counted, not named."""
+
 
 def audit(data: AnalysisInput, trials: Trials, selection: Selection, cells: CellData | None) -> DesignAudit:
     """Describe the trials of one response as a design. ``cells`` is None where no trial is left."""
@@ -107,12 +110,18 @@ def _pairing(data: AnalysisInput, cells: CellData | None, labels: list[int], com
     names = data.replicate_names or {}
     lacking = [names.get(label, label) for label in labels if label not in complete]
     over = f"all cells of their level of {' and '.join(data.nested_in)}" if data.nested_in else "all cells"
-    sentence = f"Replicates share their seeds over {over}, so that each replicate is a block"
+    sentence = {
+        "seeds": f"Replicates share their seeds over {over}, so that each replicate is a block",
+        "datasets": "Each dataset is a block, with one value for every cell",
+        "examples": "Each example is a block, with one value for every cell",
+    }[data.blocks]
     if not lacking:
         return [f"{sentence}; all {len(labels)} are complete."]
-    which = ", ".join(str(label) for label in lacking)
     if random_position(data.random, cells) is not None:
         return [f"{sentence}; {len(complete)} of {len(labels)} are complete."]
+    which = ", ".join(str(label) for label in lacking)
+    if len(lacking) > _MOST_NAMED:
+        which = f"{', '.join(map(str, lacking[:_MOST_NAMED]))} and {len(lacking) - _MOST_NAMED} more"
     return [
         f"{sentence}; {len(complete)} of {len(labels)} are complete.",
         f"Tests leave out replicate {which} where it lacks a cell that they need.",

@@ -51,8 +51,9 @@ class CellData:
     """Variance with denominator n - 1; nan below two trials."""
     between: tuple[int, ...] = ()
     """Positions of the factors of which every replicate has one level only: whole plots of a split-plot design."""
-    block: str = "replicate"
-    """What a row is; where datasets are random the name of that factor, and a row holds means over replicates."""
+    block: str = "seed"
+    """What a row of a paired design is, as sentences call it; where datasets are random the name of that factor, and a
+    row holds means over replicates."""
 
     @property
     def shape(self) -> tuple[int, ...]:

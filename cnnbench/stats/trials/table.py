@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
     from cnnbench.spec import AnalysisSpec, Hypothesis
     from cnnbench.stats.trials.csv_table import CsvTable
-    from cnnbench.types import Level
+    from cnnbench.types import Blocks, Level
 
 Order = Literal["log2", "linear"]
+_DATASETS = ("dataset", "datasets")
+_EXAMPLES = ("example", "examples", "image", "images")
+_SEEDS = ("seed", "seeds", "replicate", "replicates", "run", "runs", "repetition")
 RESERVED = ("trial_id", "replicate", "concurrent_trials", "environment_key", "num_examples")
 """Columns that `AnalysisInput.trials` has beside factors and response."""
 
@@ -46,6 +49,12 @@ class TableQuestion:
     """The factor whose levels are a sample of a population."""
     nested_in: tuple[str, ...] = ()
     """Factors at whose levels the same name of a block means different blocks."""
+    blocks_are: Blocks | None = None
+    """What the blocks are; None: told from the column's name and the values of the response."""
+    higher_is_better: bool | None = None
+    """Which direction of the response is better, where it is known."""
+    control: str | None = None
+    """The level of a single factor that the ranks of the others are compared with."""
 
 
 def read_table(path: Path, asked: TableQuestion) -> AnalysisInput:
@@ -74,6 +83,7 @@ def read_table(path: Path, asked: TableQuestion) -> AnalysisInput:
             _check_hypothesis(hypothesis, factors, asked.random, table.name)
     cells = list(zip(*(table.levels(name) for name in asked.factors), strict=True))
     blocks = None if asked.block is None else _blocks(table, asked, asked.block, cells)
+    binary = asked.block is not None and set(y_N) == {0.0, 1.0}
     return AnalysisInput(
         study=path.stem,
         question=f"How does {response} depend on {' and '.join(asked.factors)}?",
@@ -91,13 +101,25 @@ def read_table(path: Path, asked: TableQuestion) -> AnalysisInput:
         failures=(),
         pending=0,
         confirmatory=True,
+        blocks=_blocks_are(asked, binary=binary),
+        binary=binary,
+        dataset_factor=next((name for name in asked.factors if name.casefold() in _DATASETS), None),
+        control=_control(asked, factors),
     )
 
 
 def _response(asked: TableQuestion) -> ResponseInfo:
     name, is_share = asked.analysis.response, asked.test_size is not None
     bounded: Literal["unit", "none"] = "unit" if is_share else "none"
-    return ResponseInfo(Response(name, name), name, "1", None, bounded, uses_time=False, share_of_examples=is_share)
+    return ResponseInfo(
+        Response(name, name),
+        name,
+        "1",
+        asked.higher_is_better,
+        bounded,
+        uses_time=False,
+        share_of_examples=is_share,
+    )
 
 
 def _test_sizes(table: CsvTable, asked: TableQuestion, y_N: Sequence[float]) -> Sequence[float] | None:
@@ -115,6 +137,33 @@ def _test_sizes(table: CsvTable, asked: TableQuestion, y_N: Sequence[float]) -> 
                 "fractions between 0 and 1, or leave the test size out."
             )
     return num_N
+
+
+def _blocks_are(asked: TableQuestion, *, binary: bool) -> Blocks:
+    """Return what the blocks are, by what is said of them, else by their column's name, else by the response."""
+    if asked.blocks_are is not None:
+        if asked.block is None:
+            raise AnalysisError("Blocks that are something need a column; name it with `--block`.")
+        return asked.blocks_are
+    name = (asked.block or "seed").casefold()
+    if name in _DATASETS:
+        return "datasets"
+    return "examples" if name in _EXAMPLES or (binary and name not in _SEEDS) else "seeds"
+
+
+def _control(asked: TableQuestion, factors: Sequence[Factor]) -> Level | None:
+    if asked.control is None:
+        return None
+    if asked.block is None or len(factors) > 1:
+        raise AnalysisError(
+            "A control is a level of the only factor, compared over blocks; name one factor and `--block`."
+        )
+    levels = {str(level): level for level in factors[0].levels}
+    if asked.control not in levels:
+        raise AnalysisError(
+            f"The control `{asked.control}` is no level of `{factors[0].name}`; {did_you_mean(asked.control, levels)}"
+        )
+    return levels[asked.control]
 
 
 def _trials(

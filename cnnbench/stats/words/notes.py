@@ -82,8 +82,8 @@ def _pairing(data: CellData) -> list[str]:
     correlation = intraclass_correlation(data)
     if correlation is None:
         return []
-    alike = "Trials with the same seeds" if data.block == "replicate" else f"Cells with the same {data.block}"
-    return [f"{alike} correlate by {correlation:.2f} (intraclass correlation)."]
+    alike = "with the same seeds" if data.block == "seed" else f"of the same {data.block}"
+    return [f"Trials {alike} correlate by {correlation:.2f} (intraclass correlation)."]
 
 
 def _gain(data: CellData, primary: Draft | None) -> list[str]:
@@ -91,13 +91,13 @@ def _gain(data: CellData, primary: Draft | None) -> list[str]:
     if gain is None:
         return []
     gained = f"{gain**0.5:.1f} times as large" if gain >= 1 else f"smaller ({gain**0.5:.2f} times)"
-    ignored = "the pairing" if data.block == "replicate" else f"that cells share the same {blocks_word(data)}"
+    ignored = "the pairing" if data.block == "seed" else f"that cells share the same {blocks_word(data)}"
     return [f"Ignoring {ignored}, the standard error of the primary effect would be {gained}."]
 
 
 def _fixed_block(data: CellData, primary: Draft | None) -> list[str]:
     """Show the primary effect over all trials where incomplete replicates were left out."""
-    if not data.paired or data.block != "replicate" or primary is None or primary.weights_M is None:
+    if not data.paired or data.block != "seed" or primary is None or primary.weights_M is None:
         return []
     if data.complete_rows(np.abs(primary.weights_M) > 1e-12).all():
         return []

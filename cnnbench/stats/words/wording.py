@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cnnbench.stats.effects.answers import Draft, Setting
     from cnnbench.stats.trials.cells import CellData
-    from cnnbench.types import Effect, Interval, TestTable, Verdict
+    from cnnbench.types import Effect, Interval, TestRow, TestTable, Verdict
 
 
 def number(value: float) -> str:
@@ -119,12 +119,12 @@ def _design(found: Draft, data: CellData) -> str:
     effect = found.effect
     if not data.replicated:
         return "one trial per cell, with the interaction of the factors taken for noise"
-    if data.block != "replicate":
+    if data.block != "seed":
         return f"over {effect.n} {blocks_word(data)}, one value each"
     if data.nested:
         return f"over {effect.n} seeds, nested in {' and '.join(data.factors[i].name for i in data.between)}"
     if data.paired:
-        return f"paired over {effect.n} seeds"
+        return f"paired over {effect.n} {data.block}s"
     return f"{effect.n} trials with independent seeds"
 
 
@@ -190,12 +190,12 @@ def _better(found: Draft, setting: Setting) -> str:
 
 
 def _more_seeds(found: Draft, setting: Setting, data: CellData) -> str:
-    if found.found is None or not data.replicated:
+    if found.found is None or not data.replicated or data.block == "example":
         return ""
     needed = seeds_needed(found.found, setting.margin, setting.alpha)
     goal = "an effect as large as the one seen" if setting.margin is None else "either"
-    units = "seeds" if data.block == "replicate" else blocks_word(data)
-    each = " per cell" if data.block == "replicate" else ""
+    units = "seeds" if data.block == "seed" else blocks_word(data)
+    each = " per cell" if data.block == "seed" else ""
     if needed is None:
         return f"; showing {goal} with 80 % power would take more than 1,000 {units}{each} at the observed noise"
     more = needed - found.found.n_per_cell
@@ -209,7 +209,7 @@ def agreement_sentence(effect: Effect, alpha: float, data: CellData) -> str:
     if effect.robust_p is None or effect.p is None:
         few = data.paired and data.replicated and effect.interval is not None and effect.n < FEWEST_FOR_SIGN_FLIP
         if few and not data.nested:
-            units = "seeds" if data.block == "replicate" else blocks_word(data)
+            units = "seeds" if data.block == "seed" else blocks_word(data)
             return f"An exact sign-flip test beside it needs {FEWEST_FOR_SIGN_FLIP} {units}."
         return ""
     same = (effect.p < alpha) == (effect.robust_p < alpha)
@@ -232,11 +232,16 @@ def partner_sentence(lead: Effect, partner: Effect, alpha: float) -> str:
 
 def omnibus_sentence(table: TestTable) -> str:
     """Return the tests of a table in a line."""
-    tests = [
-        f"{row.term}: F({number(row.df1 or 0)}, {number(row.df2 or 0)}) = {number(row.statistic or 0)}, {p_text(row.p)}"
-        for row in table.rows
-    ]
+    tests = [f"{row.term}: {_statistic(table, row)}{p_text(row.p)}" for row in table.rows]
     return f"{table.title}: {'; '.join(tests)}."
+
+
+def _statistic(table: TestTable, row: TestRow) -> str:
+    """Return ``F(4, 36) = 9.28, ``, or as much of it as the test has."""
+    if row.statistic is None:
+        return ""
+    df = ", ".join(number(each) for each in (row.df1, row.df2) if each is not None)
+    return f"{table.statistic_name}{f'({df})' if df else ''} = {number(row.statistic)}, "
 
 
 def headline(

@@ -12,17 +12,27 @@ from cnnbench.errors import AnalysisError
 from cnnbench.spec import AnalysisSpec, Hypothesis
 from cnnbench.stats import TableQuestion, analyse, flat_columns, flat_rows, read_table
 from cnnbench.types import (
+    Accuracy,
     Cell,
     Classical,
+    Comparison,
     DesignAudit,
     Effect,
+    ExampleComparison,
+    ExampleGroup,
+    ExamplePair,
     Factor,
     Findings,
     Interval,
+    LevelRank,
     OtherScale,
+    PlanDifference,
+    RankComparison,
     Refusal,
     Residuals,
     ResponseFindings,
+    Retraining,
+    Source,
     TestRow,
     TestTable,
     VarianceBudget,
@@ -180,6 +190,11 @@ def test_the_flat_table_has_a_row_for_each_test_and_effect(tmp_path: Path):
         Residuals,
         VarianceBudget,
         VarianceComponent,
+        RankComparison,
+        LevelRank,
+        ExampleComparison,
+        Accuracy,
+        ExamplePair,
     ],
 )
 def test_every_key_of_the_json_is_described(kind: type):
@@ -187,3 +202,10 @@ def test_every_key_of_the_json_is_described(kind: type):
     section = text[text.index("## The findings as JSON and CSV") :].split("\n## ")[0]
     described = set(re.findall(r"[a-z][a-z_0-9]*", section))
     assert {field.name for field in fields(kind)} <= described
+
+
+@pytest.mark.parametrize("kind", [Comparison, Source, ExampleGroup, Retraining, PlanDifference])
+def test_every_key_of_a_comparison_is_described(kind: type):
+    text = (Path(__file__).parents[3] / "docs" / "statistics.md").read_text("utf-8")
+    section = text[text.index("## Comparing runs") :].split("\n## ")[0]
+    assert {field.name for field in fields(kind)} <= set(re.findall(r"[a-z][a-z_0-9]*", section))
