@@ -32,20 +32,25 @@ def findings_text(findings: Findings) -> Iterator[RenderableType]:
             yield _effects(found, effects, family or "Declared hypotheses")
         for table in (*found.tests, *found.further_tests):
             yield _tests(table)
-        if found.other_scale is not None:
-            yield from _other_scale(found.other_scale)
-        if found.variance is not None:
-            yield from _variance(found.variance)
-        if found.ranks is not None:
-            yield _as_drawn(tables.ranks_table(found.ranks))
-        if found.examples is not None:
-            yield _as_drawn(tables.accuracies_table(found.examples))
-            yield _as_drawn(tables.example_pairs_table(found.examples))
+        yield from _beside(found)
         for refusal in found.refusals:
             why, remedy = fmt.sentence(refusal.why), fmt.sentence(refusal.remedy)
             yield _paragraph(f"Refused: {refusal.what}. {why} {remedy}")
         for note in found.notes:
             yield _paragraph(note)
+
+
+def _beside(found: ResponseFindings) -> Iterator[RenderableType]:
+    """Yield what stands beside the tests, as far as the response has it."""
+    if found.other_scale is not None:
+        yield from _other_scale(found.other_scale)
+    if found.variance is not None:
+        yield from _variance(found.variance)
+    if found.ranks is not None:
+        yield _as_drawn(tables.ranks_table(found.ranks))
+    if found.examples is not None:
+        yield _as_drawn(tables.accuracies_table(found.examples))
+        yield _as_drawn(tables.example_pairs_table(found.examples))
 
 
 def _other_scale(other: OtherScale) -> Iterator[RenderableType]:
