@@ -4,6 +4,7 @@
 concludes, and ``view`` what a report is written from.
 """
 
+from cnnbench.types.checkup import Checkup, Condition, Diagnosis
 from cnnbench.types.findings import (
     Cell,
     Claim,
@@ -45,13 +46,16 @@ from cnnbench.types.view import Curve, Declared, Figure, Section, SectionTable, 
 __all__ = [
     "STREAMS",
     "Cell",
+    "Checkup",
     "Claim",
     "Classical",
+    "Condition",
     "Cost",
     "Curve",
     "DatasetInfo",
     "Declared",
     "DesignAudit",
+    "Diagnosis",
     "Effect",
     "EpochRecord",
     "Exclusion",
