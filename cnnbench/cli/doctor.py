@@ -13,9 +13,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from cnnbench.cli.commands import EXIT_FAULT_FOUND
 from cnnbench.data import default_cache_dir
 from cnnbench.doctor import Scope, examine
 from cnnbench.environment import choose_devices
+from cnnbench.execute.probes import CachedProber
 from cnnbench.execute.session import run_name
 from cnnbench.registry import Registry
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from cnnbench.cli.commands import Invocation
     from cnnbench.types import Checkup, Condition, Diagnosis
 
-EXIT_FAULT_FOUND = 12
 FORMAT = 1
 _TELL_AFTER_S = 5.0
 _STYLES: dict[Condition, str] = {"fault": "bold red", "warning": "yellow", "ok": "green", "not applicable": "dim"}
@@ -40,7 +41,8 @@ def run_doctor(invocation: Invocation, runs_dir: Path, device: str, budget_s: fl
     registry = Registry.discover()
     study = invocation.load(registry)
     scope = Scope(default_cache_dir(), runs_dir / run_name(study), choose_devices(device)[0], budget_s)
-    checkup = examine(study, registry, scope, None if as_json else _progress(console))
+    with CachedProber(scope.cache_dir) as prober:
+        checkup = examine(study, registry, scope, None if as_json else _progress(console), prober)
     if as_json:
         sys.stdout.write(checkup_json(checkup))
     else:

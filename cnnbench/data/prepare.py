@@ -1,8 +1,9 @@
 """Decode a dataset once, and keep it on disk at every size that is needed.
 
 A prepared dataset is a folder in the cache: ``meta.json``, ``labels.npy``, ``splits.npy`` where the dataset brings its
-own, ``sides.npy`` and ``hashes.npy`` of the images as they were decoded, ``names.npy`` where they have names, and one ``images-<resize>-<size>.npy`` (N x C x size x size, uint8) for each size. A file that has its final name
-is whole: each is written under a temporary name and renamed.
+own, ``sides.npy`` and ``hashes.npy`` of the images as they were decoded, ``names.npy`` where they have names, and one
+``images-<resize>-<size>.npy`` (N x C x size x size, uint8) for each size. A file that has its final name is whole: each
+is written under a temporary name and renamed.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cnnbench.design import probe
 from cnnbench.doctor.classes import check_balance, check_baseline, check_order, check_precision
 from cnnbench.doctor.images import check_pixels, check_size, check_statistics
 from cnnbench.doctor.leaks import check_copies, check_groups
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from cnnbench.design.plan import Prober
     from cnnbench.doctor.subjects import DataSubject
     from cnnbench.registry import Registry
     from cnnbench.spec import StudyFile
@@ -39,6 +41,7 @@ def examine(
     registry: Registry,
     scope: Scope,
     progress: Callable[[str, int, int], None] | None = None,
+    prober: Prober = probe,
 ) -> Checkup:
     """Examine a study: its data, its networks, and its earlier results if there are any.
 
@@ -47,11 +50,12 @@ def examine(
         registry: All components.
         scope: Where, and for how long.
         progress: Told (what is being looked at, done, in all).
+        prober: Tries whether a network can be built.
 
     Raises:
         CnnbenchError: Data or design cannot be used at all, so that there is nothing to be examined.
     """
-    subjects = find_subjects(study, registry, scope.cache_dir, progress)
+    subjects = find_subjects(study, registry, scope.cache_dir, prober, progress)
     margin = _margin(study, subjects.responses)
     found: list[Diagnosis] = []
     for subject in subjects.data:

@@ -68,8 +68,8 @@ def _alike(subject: DataSubject, images_NCHW: NDArray[np.uint8], indices: NDArra
             "fault",
             subject.name,
             f"{evidence} A network sees the same picture again and again.",
-            "Look at the images as they are decoded: a scale of 0 to 1 before they became bytes, a wrong channel, files "
-            "that could not be read.",
+            "Look at the images as they are decoded: a scale of 0 to 1 before they became bytes, a wrong channel, "
+            "files that could not be read.",
             numbers=numbers,
         )
     if between < LITTLE_DEVIATION or blank >= SOME_BLANK:

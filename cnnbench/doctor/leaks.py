@@ -62,15 +62,17 @@ def _across(subject: DataSubject, groups: Sequence[Copies]) -> Diagnosis:
     for group in groups:
         key_N[list(group.members)] = group.members[0]
     worst, num_split = _worst_leak(subject, key_N)
-    if not groups or not num_split:
-        evidence = f"No copy among {count(num, 'image')} crosses from one part into another."
-        return ACROSS.says("ok", subject.name, evidence, numbers={"pictures": len(groups), "leaked": 0})
     identical = sum(group.identical for group in groups)
-    evidence = (
+    there = (
         f"{count(identical, 'picture')} {'is' if identical == 1 else 'are'} there more than once pixel by pixel and "
-        f"{len(groups) - identical} nearly so. {_how_often(subject, num_split)}"
-        f"{_at_worst(worst, 'has a copy', 'have a copy')}"
+        f"{len(groups) - identical} nearly so."
     )
+    if not num_split:
+        evidence = f"{there} The copies stay in one part." if groups else f"None of {count(num, 'image')} has a copy."
+        numbers = {"pictures": len(groups), "identical": identical, "leaked": 0}
+        examples = [_shown(subject, group) for group in groups]
+        return ACROSS.says("ok", subject.name, evidence, examples=examples, numbers=numbers)
+    evidence = f"{there} {_how_often(subject, num_split)}{_at_worst(worst, 'has a copy', 'have a copy')}"
     shown = [group for group in groups if _is_cut(subject, group.members)]
     return ACROSS.says(
         "fault" if worst.share >= FAULT_SHARE else "warning",

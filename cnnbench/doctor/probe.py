@@ -116,8 +116,9 @@ def judge(probed: Probed, class_names: tuple[str, ...]) -> tuple[Condition, str,
     if exchanged:
         return "fault", exchanged, "Make labels from names by one and the same list of classes for all parts."
     if validation.at_chance:
-        by_heart = ("warning", f"{_BY_HEART} {CAUSES}", _MEND_LABELS)
-        return by_heart if kept_out.at_chance else ("fault", f"{_BROKEN} {CAUSES}", _MEND_PART)
+        is_broken = not kept_out.at_chance
+        what, remedy = (_BROKEN, _MEND_PART) if is_broken else (_BY_HEART, _MEND_LABELS)
+        return "fault" if is_broken else "warning", f"{what} {CAUSES}", remedy
     error = SURE * float(np.sqrt(0.25 / len(validation.label_N) + 0.25 / max(len(kept_out.label_N), 1)))
     if kept_out.accuracy - validation.accuracy > max(FAR, error):
         return "warning", _HARDER, _MEND_DIFFERENCE

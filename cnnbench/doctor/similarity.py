@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIGNATURE_PX = 16
-LEAST_ALIKE = 0.96
+LEAST_ALIKE = 0.9
 """Correlation of two signatures from which on their images are compared at full size."""
-LEAST_SAME = 0.95
+LEAST_SAME = 0.9
 """Correlation at full size below which two images are no copies."""
 SURELY_SAME = 0.9995
 """Correlation at full size from which on they are, also where whole groups of images are that close."""

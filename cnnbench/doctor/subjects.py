@@ -5,7 +5,6 @@ Shapes: N examples.
 
 from __future__ import annotations
 
-import functools
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnbench.data import prepare, split_examples
-from cnnbench.design import dataset_needs, make_plan, probe, responses_of
+from cnnbench.design import dataset_needs, make_plan, responses_of
 from cnnbench.errors import DataError
 from cnnbench.spec import Recipe
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cnnbench.data import PreparedDataset, SplitIndices
+    from cnnbench.design.plan import Prober
     from cnnbench.plugin import Dataset
     from cnnbench.registry import Registry
     from cnnbench.spec import StudyFile
@@ -145,6 +145,7 @@ def find_subjects(
     study: StudyFile,
     registry: Registry,
     cache_dir: Path,
+    prober: Prober,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Subjects:
     """Prepare the data and plan the study, and return what there is to be looked at.
@@ -160,7 +161,7 @@ def find_subjects(
     def info_of(dataset: Dataset) -> DatasetInfo:
         return prepared[dataset].info
 
-    plan = make_plan(spec, registry, info_of, functools.cache(probe), str(study.path))
+    plan = make_plan(spec, registry, info_of, prober, str(study.path))
     by_fingerprint = {one.info.fingerprint: one for one in prepared.values()}
     data = {
         key: DataSubject(_name(plan, trials), by_fingerprint[trials[0].data_fingerprint], tuple(trials))

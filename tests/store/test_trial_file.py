@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from cnnbench.errors import StoreError
-from cnnbench.store import FORMAT_VERSION, read_trial, write_trial
+from cnnbench.store import FORMAT_VERSION, read_answers, read_trial, write_trial
 from cnnbench.types import TrialResult
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -110,3 +110,16 @@ def test_a_file_of_format_1_can_be_read_for_ever():
     assert stored.cost.parameters == 1234
     with xr.open_dataset(GOLDEN / "format-1.h5", engine="h5netcdf") as dataset:
         assert dataset["validation_logits"].values.tolist() == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
+
+
+def test_answers_are_read_by_part(tmp_path: Path, result: TrialResult):
+    write_trial(tmp_path / "one.h5", result)
+
+    answer_N, label_N, class_names = read_answers(tmp_path / "one.h5", "validation")
+
+    assert answer_N.tolist() == result.predictions[0].logits_NK.argmax(axis=1).tolist()
+    assert label_N.tolist() == result.predictions[0].label_N.tolist()
+    assert class_names == result.class_names
+    assert read_answers(tmp_path / "one.h5", "test") is None
+    with pytest.raises(StoreError, match="delete it"):
+        read_answers(tmp_path / "none.h5", "validation")
