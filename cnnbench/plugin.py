@@ -94,6 +94,8 @@ class ImageArrays:
     """K names; a class without an image is refused."""
     split_N: NDArray[np.str_] | None = None
     """``train``, ``validation`` or ``test`` for each image, where the dataset brings its own splits."""
+    name_N: Sequence[str] | None = None
+    """Name of each image, e.g. its file: what the doctor calls it. No part of a trial's identity."""
 
 
 @dataclass(frozen=True, slots=True)

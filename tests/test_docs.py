@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import inspect
+import pkgutil
 import re
 import sys
 import tomllib
@@ -23,6 +25,8 @@ from pydantic_core import PydanticUndefined
 from cnnbench import errors, plugin
 from cnnbench.cli.app import app
 from cnnbench.design import cell_recipes, planned_cells
+from cnnbench.doctor import __path__ as doctor_room
+from cnnbench.doctor.check import Check
 from cnnbench.plugin import KINDS, CatalogueHooks, EvaluationBatch, ObserverHooks, ParameterGroup, Progress
 from cnnbench.registry import Registry
 from cnnbench.spec import Hypothesis, Ref, StudySpec, load_study
@@ -212,11 +216,18 @@ def test_every_error_class_is_described_with_its_exit_code_and_an_example(error:
 
 
 def test_the_exit_codes_without_a_class_are_described():
-    from cnnbench.cli.commands import EXIT_ALL_FAILED, EXIT_INTERRUPTED
+    from cnnbench.cli.commands import EXIT_ALL_FAILED, EXIT_FAULT_FOUND, EXIT_INTERRUPTED
 
-    for code in (EXIT_ALL_FAILED, EXIT_INTERRUPTED):
+    for code in (EXIT_ALL_FAILED, EXIT_FAULT_FOUND, EXIT_INTERRUPTED):
         assert f"## Exit code {code}:" in text_of("errors.md")
         assert f"| {code} |" in text_of("cli.md")
+
+
+def test_every_check_of_the_doctor_is_described_and_no_other():
+    modules = [importlib.import_module(f"cnnbench.doctor.{found.name}") for found in pkgutil.iter_modules(doctor_room)]
+    keys = {value.key for module in modules for value in vars(module).values() if isinstance(value, Check)}
+    described = re.findall(r"^### (.+)$", text_of("doctor.md"), re.MULTILINE)
+    assert sorted(described) == sorted(keys)
 
 
 def test_the_classes_of_failed_trials_are_described():

@@ -104,6 +104,31 @@ def plan(
 
 
 @app.command()
+def doctor(  # noqa: PLR0913 - a command has as many parameters as options
+    study: StudyArgument,
+    *,
+    profile: ProfileOption = None,
+    assignments: SetOption = None,
+    runs_dir: RunsDirOption = Path("runs"),
+    device: DeviceOption = "auto",
+    budget: Annotated[
+        float, typer.Option("--budget", min=0, metavar="SECONDS", help="Time for the checks that train.")
+    ] = 60.0,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out the checks that train.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every outcome as JSON.")] = False,
+) -> None:
+    """Look for what would spoil a study before it is run: leaks, labels, images, networks, evaluation."""
+    from cnnbench.environment import tune_process  # noqa: PLC0415 - before numpy and torch
+
+    tune_process()
+    from cnnbench.cli.commands import Invocation  # noqa: PLC0415 - see the module's docstring
+    from cnnbench.cli.doctor import run_doctor  # noqa: PLC0415 - see the module's docstring
+
+    invocation = Invocation(study, profile, tuple(assignments or ()), quiet=as_json)
+    raise typer.Exit(run_doctor(invocation, runs_dir, device, 0.0 if quick else budget, as_json=as_json))
+
+
+@app.command()
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, e.g. runs/entr.", show_default=False)],
     *,

@@ -1,8 +1,9 @@
 """Decode a dataset once, and keep it on disk at every size that is needed.
 
 A prepared dataset is a folder in the cache: ``meta.json``, ``labels.npy``, ``splits.npy`` where the dataset brings its
-own, and one ``images-<resize>-<size>.npy`` (N x C x size x size, uint8) for each size. A file that has its final name
-is whole: each is written under a temporary name and renamed.
+own, ``sides.npy`` and ``hashes.npy`` of the images as they were decoded, ``names.npy`` where they have names, and one
+``images-<resize>-<size>.npy`` (N x C x size x size, uint8) for each size. A file that has its final name is whole: each
+is written under a temporary name and renamed.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from cnnbench.plugin import Dataset, ImageArrays
 
-_FORMAT = 2
+_FORMAT = 3
 _SPLITS = ("train", "validation", "test")
 
 Resize = Literal["crop", "squash"]
@@ -53,6 +54,19 @@ class PreparedDataset:
     def splits_N(self) -> NDArray[np.str_] | None:
         """Return ``train``, ``validation`` or ``test`` for each example, if the dataset brings its own splits."""
         return _load(self.folder / "splits.npy") if self.info.has_splits else None
+
+    def sides_N2(self) -> NDArray[np.int64]:
+        """Return height and width of each image before any resizing, px."""
+        return _load(self.folder / "sides.npy")
+
+    def hashes_N(self) -> NDArray[np.uint64]:
+        """Return a hash of each image's shape and pixels before any resizing."""
+        return _load(self.folder / "hashes.npy")
+
+    def names_N(self) -> NDArray[np.str_] | None:
+        """Return the name of each example, if the dataset names them."""
+        file = self.folder / "names.npy"
+        return _load(file) if file.exists() else None
 
     def images_NCHW(self, size_px: int, resize: str) -> NDArray[np.uint8]:
         """Return all images at one size, memory-mapped copy-on-write: read it, do not write to it."""
@@ -118,7 +132,7 @@ def _decode(
     digest = hashlib.sha256(json.dumps(list(arrays.class_names)).encode() + label_N.tobytes())
     if arrays.split_N is not None:
         digest.update("\n".join(_checked_splits(dataset, arrays)).encode())
-    channels, sides = 0, (np.iinfo(np.int64).max, 0)
+    channels, side_N2, hash_N = 0, np.zeros((num_examples, 2), np.int64), np.zeros(num_examples, np.uint64)
     with contextlib.ExitStack() as stack:
         outputs: dict[int, NDArray[np.uint8]] = {}
         for position, image_CHW in enumerate(_decoded(dataset, arrays)):
@@ -128,8 +142,10 @@ def _decode(
                 for size in sizes_px:
                     file = _images_file(folder, size, resize)
                     outputs[size] = stack.enter_context(_new_array(file, (num_examples, channels, size, size)))
-            digest.update(repr(image_CHW.shape).encode() + np.ascontiguousarray(image_CHW).tobytes())
-            sides = (min(sides[0], *image_CHW.shape[1:]), max(sides[1], *image_CHW.shape[1:]))
+            content = repr(image_CHW.shape).encode() + np.ascontiguousarray(image_CHW).tobytes()
+            digest.update(content)
+            hash_N[position] = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest())
+            side_N2[position] = image_CHW.shape[1:]
             for size, array_NCHW in outputs.items():
                 array_NCHW[position] = resize_image(image_CHW, size, resize)
             if progress is not None and (position % 64 == 63 or position == num_examples - 1):
@@ -141,12 +157,16 @@ def _decode(
         class_names=arrays.class_names,
         class_counts=tuple(int(count) for count in counts),
         num_examples=num_examples,
-        min_side_px=int(sides[0]),
-        max_side_px=int(sides[1]),
+        min_side_px=int(side_N2.min()),
+        max_side_px=int(side_N2.max()),
         has_splits=arrays.split_N is not None,
         has_test_split=arrays.split_N is not None and bool((np.asarray(arrays.split_N) == "test").any()),
     )
     _save(folder / "labels.npy", label_N)
+    _save(folder / "sides.npy", side_N2)
+    _save(folder / "hashes.npy", hash_N)
+    if arrays.name_N is not None:
+        _save(folder / "names.npy", np.asarray(arrays.name_N, dtype=np.str_))
     if arrays.split_N is not None:
         _save(folder / "splits.npy", np.asarray(arrays.split_N, dtype=np.str_))
     with _renamed(folder / "meta.json") as temporary:
@@ -176,6 +196,8 @@ def _checked_labels(dataset: Dataset, arrays: ImageArrays) -> NDArray[np.int64]:
     name = f"dataset `{dataset.key}`"
     if len(arrays.images) != len(label_N):
         raise DataError(f"{name} has {len(arrays.images)} images but {len(label_N)} labels.")
+    if arrays.name_N is not None and len(arrays.name_N) != len(label_N):
+        raise DataError(f"{name} has {len(arrays.name_N)} names but {len(label_N)} labels.")
     if num_classes < 2:
         raise DataError(f"{name} has one class only; a classification needs at least two.")
     if label_N.min(initial=0) < 0 or label_N.max(initial=0) >= num_classes:

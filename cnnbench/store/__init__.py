@@ -5,7 +5,14 @@
 
 from cnnbench.store.run_folder import RunFolder
 from cnnbench.store.study import Study, cell_trials
-from cnnbench.store.trial_file import FORMAT_VERSION, StoredTrial, read_predictions, read_trial, write_trial
+from cnnbench.store.trial_file import (
+    FORMAT_VERSION,
+    StoredTrial,
+    read_answers,
+    read_predictions,
+    read_trial,
+    write_trial,
+)
 
 __all__ = [
     "FORMAT_VERSION",
@@ -13,6 +20,7 @@ __all__ = [
     "StoredTrial",
     "Study",
     "cell_trials",
+    "read_answers",
     "read_predictions",
     "read_trial",
     "write_trial",

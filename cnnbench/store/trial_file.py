@@ -273,3 +273,20 @@ def read_predictions(path: Path) -> tuple[Predictions, ...]:
         raise StoreError(
             f"the predictions in {path} cannot be read ({error}); delete it and run the study again to replace it."
         ) from error
+
+
+def read_answers(path: Path, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]] | None:
+    """Return a trial's answers, the true classes, and the names of the classes; None where it kept none for a part.
+
+    Raises:
+        StoreError: The file cannot be read.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            if f"{split}_logits" not in file:
+                return None
+            logits_NK = file[f"{split}_logits"][()]
+            names = tuple(name.decode() for name in file["class"][()])
+            return logits_NK.argmax(axis=1), np.asarray(file[f"{split}_label"][()], np.int64), names
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise StoreError(f"{path} cannot be read as a trial ({error}); delete it and run the study again.") from error

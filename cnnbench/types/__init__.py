@@ -4,6 +4,7 @@
 concludes, ``comparisons`` what comparing over blocks does, and ``view`` what a report is written from.
 """
 
+from cnnbench.types.checkup import Checkup, Condition, Diagnosis
 from cnnbench.types.comparisons import (
     Accuracy,
     Blocks,
@@ -69,14 +70,17 @@ __all__ = [
     "Accuracy",
     "Blocks",
     "Cell",
+    "Checkup",
     "Claim",
     "Classical",
     "Comparison",
+    "Condition",
     "Cost",
     "Curve",
     "DatasetInfo",
     "Declared",
     "DesignAudit",
+    "Diagnosis",
     "Effect",
     "EpochRecord",
     "ExampleComparison",

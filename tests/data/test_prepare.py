@@ -97,6 +97,7 @@ def test_an_interrupted_decoding_leaves_no_file_of_a_final_name(tmp_path: Path):
         (ImageArrays(GOOD, np.zeros(4, np.int64), ("one",)), "one class only"),
         (ImageArrays(GOOD, np.zeros(4, np.int64), ("a", "b")), "class `b` has no image"),
         (ImageArrays(GOOD, np.zeros(3, np.int64), ("a", "b")), "4 images but 3 labels"),
+        (ImageArrays(GOOD, np.array([0, 1, 0, 1]), ("a", "b"), name_N=["x"]), "1 names but 4 labels"),
         (ImageArrays(GOOD, np.array([0, 1, 2, 0]), ("a", "b")), "label outside 0 to 1"),
         (ImageArrays(GOOD.astype(np.float32), np.array([0, 1, 1, 0]), ("a", "b")), "must be uint8"),
         (ImageArrays(GOOD, np.array([0, 1, 1, 0]), ("a", "b"), np.array(["train"] * 3 + ["x"])), "brings splits"),
@@ -136,3 +137,25 @@ def test_progress_reaches_the_number_of_images(tmp_path: Path):
     prepare(Ragged(num=70), [8], "crop", tmp_path, lambda *call: told.append(call))
 
     assert told == [("ragged", 64, 70), ("ragged", 70, 70)]
+
+
+def test_what_images_were_before_resizing_is_kept(tmp_path: Path):
+    prepared = prepare(Ragged(), [8], "crop", tmp_path)
+
+    assert prepared.sides_N2()[:3].tolist() == [[8, 8], [10, 20], [30, 12]]
+    assert len(set(prepared.hashes_N().tolist())) == 6
+    assert prepared.names_N() is None
+
+
+def test_equal_images_have_equal_hashes_and_names_are_kept_outside_the_fingerprint(tmp_path: Path):
+    images_NCHW = np.zeros((4, 1, 8, 8), np.uint8)
+    images_NCHW[3, 0, 0, 0] = 1
+    Broken.arrays = ImageArrays(images_NCHW, np.array([0, 1, 0, 1]), ("a", "b"), name_N=["1", "2", "3", "4"])
+    named = prepare(Broken(), [8], "crop", tmp_path / "named")
+    Broken.arrays = ImageArrays(images_NCHW, np.array([0, 1, 0, 1]), ("a", "b"))
+    nameless = prepare(Broken(), [8], "crop", tmp_path / "nameless")
+
+    first, second, third, other = named.hashes_N().tolist()
+    assert first == second == third != other
+    assert named.names_N().tolist() == ["1", "2", "3", "4"]
+    assert named.info == nameless.info

@@ -80,7 +80,8 @@ class ImageFolder(Dataset):
             raise DataError(f"{source.path} holds images of one class only (`{names[0]}`); a classification needs two.")
         label_N = np.array([names.index(file.parent.name) for file in files], dtype=np.int64)
         split_N = np.array([splits[file] for file in files]) if splits else None
-        return ImageArrays(_LazyImages(source, files, self._num_channels(source, files)), label_N, names, split_N)
+        images = _LazyImages(source, files, self._num_channels(source, files))
+        return ImageArrays(images, label_N, names, split_N, name_N=[str(file) for file in files])
 
     def _chosen(
         self, source: ImageSource, files: list[PurePosixPath], splits: dict[PurePosixPath, str]

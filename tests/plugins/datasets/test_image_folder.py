@@ -240,3 +240,8 @@ def test_labels_follow_the_sorted_class_names(tmp_path: Path):
     arrays = load(draw(tmp_path / "root", ["b/0.png", "B/0.png", "a/0.png"]))
     assert arrays.class_names == ("B", "a", "b")
     assert np.bincount(arrays.label_N).tolist() == [1, 1, 1]
+
+
+def test_images_are_named_by_their_paths(tmp_path: Path):
+    root = draw(tmp_path / "root", ["train/a/1.png", "train/b/0.png", "val/a/0.png", "val/b/0.png"])
+    assert load(root).name_N == ["train/a/1.png", "train/b/0.png", "val/a/0.png", "val/b/0.png"]
