@@ -71,6 +71,31 @@ def test_csv_holds_tests_and_effects_one_in_a_row(tmp_path: Path):
     assert float(effects[0]["interval_low"]) == response["effects"][0]["interval"]["low"]
 
 
+def test_a_factor_may_be_random():
+    table = str(ORACLE / "m03_random_datasets.csv")
+    done = run(table, "--response", "accuracy", "--factors", "dataset,depth,size", "--random", "dataset", "--json")
+
+    (response,) = json.loads(done.stdout)["responses"]
+    assert response["audit"]["random"] == "dataset"
+    assert [row["term"] for row in response["tests"][0]["rows"]] == ["depth", "size", "depth:size"]
+    assert response["mixed_model"]["components"][0]["group"] == "dataset"
+
+
+def test_blocks_may_be_nested_in_a_factor(tmp_path: Path):
+    lines = (ORACLE / "m02_split_plot.csv").read_text("utf-8").splitlines()
+    rows = [line.split(",") for line in lines[1:]]
+    first = {depth: min(int(row[2]) for row in rows if row[0] == depth) for depth in {row[0] for row in rows}}
+    reused = [",".join([row[0], row[1], str(int(row[2]) - first[row[0]]), row[3]]) for row in rows]
+    (tmp_path / "t.csv").write_text("\n".join([lines[0], *reused]) + "\n", "utf-8")
+
+    own = run(str(ORACLE / "m02_split_plot.csv"), *COLUMNS, "--block", "seed", "--json")
+    told = run("t.csv", *COLUMNS, "--block", "seed", "--nested-in", "depth", "--json", cwd=tmp_path)
+
+    tables = [json.loads(done.stdout)["responses"][0]["tests"] for done in (own, told)]
+    assert tables[0] == tables[1]
+    assert tables[0][0]["key"] == "split_plot"
+
+
 def test_a_run_folder_is_analysed_by_its_own_plan(tmp_path: Path, study_path: Path):
     study = subprocess.run(
         [COMMAND[0], "study", str(study_path), "--quiet", "--workers", "0"],

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cnnbench.spec import StudyFile
+from cnnbench.spec import StudyFile, random_factor
 from cnnbench.spec.checks import in_order
 
 Load = Callable[..., StudyFile]
@@ -288,6 +288,45 @@ def test_a_claim_of_consistency_names_other_factors_of_the_study(complaints: Com
         "26:1 reference.0.each: there is no factor `dept`; did you mean `depth`?",
         "26:1 reference.0.each: the claim is about `regime` itself, so it cannot hold at each of its levels.",
     ]
+
+
+DATASETS = '[factors.data]\npath = "dataset"\nlevels = { a = "textures", b = "digits" }\n'
+RANDOM = '[analysis]\ndatasets = "random"\n'
+
+
+@pytest.mark.parametrize(
+    "factor",
+    [
+        DATASETS,
+        '[factors.data.levels]\na = { dataset = { use = "textures" } }\nb = { dataset = { use = "digits" } }\n',
+        '[factors.data]\npath = "dataset.use"\nlevels = ["textures", "digits"]\n',
+    ],
+)
+def test_the_factor_that_chooses_the_dataset_is_random(load: Load, factor: str):
+    assert random_factor(load(add=factor + RANDOM).spec) == "data"
+    assert random_factor(load(add=factor).spec) is None
+
+
+def test_random_datasets_need_one_factor_that_chooses_them(complaints: Complaints):
+    noise = '[factors.noise]\npath = "dataset.noise"\nlevels = [0.1, 0.2]\n'
+    assert complaints(add=noise + RANDOM) == [
+        "25:1 analysis.datasets: random datasets need one factor that chooses the dataset; this study has none."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "where"),
+    [
+        ('primary = { contrast = "a - b", over = "data" }', "26:1 analysis.primary"),
+        ('further = [{ interaction = ["data", "depth"] }]', "26:12 analysis.further.0"),
+    ],
+)
+def test_no_hypothesis_may_name_random_datasets(complaints: Complaints, hypothesis: str, where: str):
+    sentence = (
+        "it names `data`, whose levels are random: they stand for a population, and which of them is better is no "
+        'finding; ask about the other factors, or set `datasets = "fixed"`.'
+    )
+    assert complaints(add=f"{DATASETS}{RANDOM}{hypothesis}\n") == [f"{where}: {sentence}"]
 
 
 def test_wholes_are_set_before_their_parts():

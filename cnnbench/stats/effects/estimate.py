@@ -80,10 +80,10 @@ def estimate(
     if (used_M & ~data.seen_M).any():
         missing = data.cell_name(int(np.flatnonzero(used_M & ~data.seen_M)[0]))
         return Refusal(what, f"It needs a cell without trials ({missing}).", "Run that cell.")
-    if not data.replicated:
-        return _additive(data, weights_M, what, product_M)
     if data.nested:
         return split_plot(data, weights_M, what)
+    if not data.replicated:
+        return _additive(data, weights_M, what, product_M)
     if data.paired:
         return _paired(data, weights_M, what)
     return welch(data, weights_M, what)

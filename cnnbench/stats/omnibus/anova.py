@@ -29,7 +29,7 @@ def omnibus(data: CellData, alpha: float) -> Tables:
     """Return the test tables that the design bears, the decisive one first, and what was refused."""
     if not data.active:
         return [], []
-    if not data.replicated:
+    if not data.replicated and not data.nested:
         return _one_trial_per_cell(data, alpha)
     if data.paired:
         return _within(data, alpha)

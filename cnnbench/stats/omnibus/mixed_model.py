@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import chi2
 from scipy.stats import t as student_t
 
-from cnnbench.stats.omnibus.reml import fit, separable
+from cnnbench.stats.omnibus.reml import MOST, fit, separable
 from cnnbench.stats.trials.cells import grid, t_interval
 from cnnbench.stats.trials.models import (
     base_of,
@@ -100,7 +100,7 @@ def mixed_model(data: CellData, fixed: CellData, random: int | None) -> Mixed | 
         model.satterthwaite(np.ones(len(model.mean_M)) / len(model.mean_M))
     except (np.linalg.LinAlgError, FloatingPointError):
         model = None
-    if model is None or model.residual <= max(data.tiny, 1e-7 * float(np.abs(spread).max())) ** 2:
+    if model is None or model.gamma_C.max() >= MOST or model.residual <= data.tiny**2:
         return "The mixed model was left out: its random effects explain the trials without a residual."
     return Mixed(fixed, model, tuple(names), left_out, data.offset)
 

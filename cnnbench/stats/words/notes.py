@@ -110,7 +110,8 @@ def _fixed_block(data: CellData, primary: Draft | None) -> list[str]:
 
 def _small_n(data: CellData, primary: Draft | None) -> list[str]:
     found = None if primary is None else primary.found
-    if found is None or found.n_per_cell != 2 or not found.method.startswith("Welch"):
+    few = 3 if data.nested else 2
+    if found is None or found.n_per_cell > few or not found.method.startswith("Welch"):
         return []
-    where = "whole plot has only 2 replicates" if data.nested else "cell has only 2 trials"
+    where = f"whole plot has only {found.n_per_cell} replicates" if data.nested else "cell has only 2 trials"
     return [f"A {where}: its variance is hardly known, and the Welch test may miss its level; add replicates."]

@@ -25,6 +25,8 @@ from cnnbench.types import (
     Findings,
     Interval,
     LevelRank,
+    MixedMean,
+    MixedModel,
     OtherScale,
     PlanDifference,
     RankComparison,
@@ -78,6 +80,42 @@ def test_blocks_with_names_are_numbered_in_the_order_of_the_rows(tmp_path: Path)
     rows = [row.replace(",0,", ",zoe,").replace(",1,", ",adam,") for row in ROWS]
     data = read_table(written(tmp_path, *rows), asked(block="seed"))
     assert data.trials["replicate"].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+NESTED = ("1,a,0,0.5", "1,b,0,0.6", "1,a,1,0.7", "1,b,1,0.9", "2,a,2,0.51", "2,b,2,0.63", "2,a,3,0.72", "2,b,3,0.94")
+
+
+def test_blocks_of_one_level_each_are_nested_in_that_factor(tmp_path: Path):
+    data = read_table(written(tmp_path, *NESTED), asked(block="seed"))
+    assert (data.paired, data.nested_in, data.replicate_names) == (True, ("depth",), None)
+    assert data.trials["replicate"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    crossed = read_table(written(tmp_path, *ROWS), asked(block="seed"))
+    assert crossed.nested_in == ()
+
+
+def test_reused_names_of_nested_blocks_are_told_apart(tmp_path: Path):
+    reused = [row.replace(",2,0.", ",0,0.").replace(",3,0.", ",1,0.") for row in NESTED]
+    crossed = read_table(written(tmp_path, *reused), asked(block="seed"))
+    nested = read_table(written(tmp_path, *reused), asked(block="seed", nested_in=("depth",)))
+    assert crossed.nested_in == ()
+    assert nested.nested_in == ("depth",)
+    assert nested.trials["replicate"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert nested.replicate_names[2] == "0 (depth 2)"
+
+
+def test_a_nested_block_that_is_left_out_is_named(tmp_path: Path):
+    reused = [row.replace(",2,0.", ",0,0.").replace(",3,0.", ",1,0.") for row in NESTED[:-1]]
+    data = read_table(written(tmp_path, *reused), asked(block="seed", nested_in=("depth",)))
+    audit = analyse(data).responses[0].audit
+    assert audit.nested_in == ("depth",)
+    assert audit.complete_replicates == (0, 1, 2)
+    shared, left_out, nested = audit.sentences[1:]
+    assert shared.startswith("Replicates share their seeds over all cells of their level of depth, so that each")
+    assert shared.endswith("3 of 4 are complete.")
+    assert left_out == "Tests leave out replicate 1 (depth 2) where it lacks a cell that they need."
+    assert nested.startswith(
+        "A split-plot design: replicates are nested in depth (2 for each level), so depth is tested"
+    )
 
 
 def test_spaces_and_a_byte_order_mark_and_blank_lines_are_no_content(tmp_path: Path):
@@ -147,6 +185,15 @@ def test_a_folder_or_a_missing_file_cannot_be_read(tmp_path: Path):
             asked(primary=Hypothesis(contrast="b - c", over="kinds")),
             "`kinds`, which is no factor; did you mean `kind`?",
         ),
+        (asked(random="dept"), "--random: `dept` is none of the factors; did you mean `depth`?"),
+        (asked(factors=("depth",), random="depth"), "`depth` is the only factor; name a fixed one beside it"),
+        (
+            asked(random="depth", primary=Hypothesis(contrast="2 - 1", over="depth")),
+            "The hypothesis names `depth`, which is random",
+        ),
+        (asked(nested_in=("depth",)), "--nested-in says what blocks are nested in; name their column with --block"),
+        (asked(block="seed", nested_in=("size",)), "--nested-in: `size` is none of the factors"),
+        (asked(block="seed", nested_in=("depth", "kind")), "--nested-in names every factor"),
     ],
 )
 def test_a_question_that_does_not_fit_the_table_is_told(tmp_path: Path, question: TableQuestion, sentence: str):
@@ -195,6 +242,10 @@ def test_the_flat_table_has_a_row_for_each_test_and_effect(tmp_path: Path):
         ExampleComparison,
         Accuracy,
         ExamplePair,
+        MixedModel,
+        VarianceComponent,
+        MixedMean,
+        Refusal,
     ],
 )
 def test_every_key_of_the_json_is_described(kind: type):
