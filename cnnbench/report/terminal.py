@@ -33,6 +33,9 @@ def terminal_summary(view: StudyView) -> list[RenderableType]:
     parts: list[RenderableType] = []
     if not view.findings.confirmatory:
         parts.append(Text("Exploratory: the analysis plan was changed after the first trial.", style="bold"))
+    for stage in view.findings.stages:
+        if stage.choice is not None:
+            parts.append(Padding(Text(f"Stage {stage.name}. {' '.join(stage.sentences)}"), (0, 0, 1, 0)))
     parts.append(Padding(Text(found.headline), (0, 0, 1, 0)))
     hypotheses = [effect for effect in found.effects if effect.role != "family"]
     if hypotheses:

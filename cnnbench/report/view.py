@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.errors import StoreError
-from cnnbench.spec import StudySpec, analysis_hash
-from cnnbench.stats import AnalysisInput, analyse, summarise_curves
+from cnnbench.stats import analyse_run, run_input, run_spec, summarise_curves
 from cnnbench.store import Study, cell_trials
 from cnnbench.types import Declared, StudyView
 
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from cnnbench.spec import StudySpec
     from cnnbench.types import Curve
 
 
@@ -30,28 +30,9 @@ def build_view(run: Path) -> StudyView:
     if not study.stored:
         raise StoreError(f"{run} holds no finished trial yet; run the study first.")
     plan: dict[str, Any] = study.folder.read_json("plan.json")
-    spec = StudySpec.model_validate(plan["spec"])
-    fixed = study.folder.read_json("analysis.json") or {}
-    missing = set(study.planned) - {trial.id for trial in study.stored}
-    failures = tuple(failure for failure in study.folder.failures() if failure.trial.id in missing)
-    trials = study.trials
-    findings = analyse(
-        AnalysisInput(
-            study=study.name,
-            question=spec.question,
-            factors=study.factors,
-            trials=trials,
-            analysis=spec.analysis,
-            responses=study.responses,
-            references=spec.reference,
-            paired=spec.design.pairing == "shared",
-            replicates=study.replicates,
-            exclusions=study.exclusions,
-            failures=failures,
-            pending=len(missing) - len(failures),
-            confirmatory=fixed.get("sha256") == analysis_hash(spec),
-        )
-    )
+    spec = run_spec(study)
+    data = run_input(study)
+    findings = analyse_run(study, data)
     return StudyView(
         name=study.name,
         question=spec.question,
@@ -61,9 +42,9 @@ def build_view(run: Path) -> StudyView:
         declared=_declared(spec, study),
         factors=study.factors,
         findings=findings,
-        trials=trials,
+        trials=data.trials,
         curves=tuple(_curves(study)),
-        failures=failures,
+        failures=data.failures,
         environment=_environment(study),
         run_dir=str(run),
     )

@@ -1,5 +1,6 @@
 """The study file: TOML in, validated values out, with the position of every error."""
 
+from cnnbench.spec.adaptive import CONFIRM, SETTING
 from cnnbench.spec.checks import component_places, in_order, patches
 from cnnbench.spec.contrast import parse_contrast
 from cnnbench.spec.declare import analysis_hash
@@ -12,6 +13,8 @@ from cnnbench.spec.model import (
     Hypothesis,
     Reference,
     ResponseSpec,
+    SeedsRule,
+    StageSpec,
     StudySpec,
 )
 from cnnbench.spec.overlay import set_path
@@ -20,6 +23,8 @@ from cnnbench.spec.recipe import Loss, LrFinder, Phase, Recipe, RecipeInput, Ref
 from cnnbench.spec.toml import KeyPath
 
 __all__ = [
+    "CONFIRM",
+    "SETTING",
     "AnalysisSpec",
     "DesignSpec",
     "Exclude",
@@ -35,7 +40,9 @@ __all__ = [
     "Ref",
     "Reference",
     "ResponseSpec",
+    "SeedsRule",
     "Split",
+    "StageSpec",
     "StudyFile",
     "StudySpec",
     "analysis_hash",

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from cnnbench.spec.adaptive import check_adaptive
 from cnnbench.spec.contrast import parse_contrast
 from cnnbench.spec.overlay import set_path
 from cnnbench.spec.problems import Finding, check_table, did_you_mean
@@ -44,6 +45,7 @@ def check_study(data: Mapping[str, Any], spec: StudySpec | None, check_component
     yield from _check_cells(spec)
     yield from _check_responses(spec)
     yield from _check_analysis(spec)
+    yield from check_adaptive(data, spec)
 
 
 def component_places(recipe: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, Any]]:

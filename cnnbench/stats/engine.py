@@ -17,6 +17,7 @@ from cnnbench.stats.references import check_claim, check_value
 from cnnbench.stats.trials.audit import audit
 from cnnbench.stats.trials.cells import cell_data, observed_cells
 from cnnbench.stats.trials.prepare import environment_refusal, read_trials, scale_for, select, to_scale
+from cnnbench.stats.words.adaptive import UNDECIDED, look_sentences
 from cnnbench.stats.words.notes import describe
 from cnnbench.stats.words.wording import effect_sentence, headline
 from cnnbench.types import Findings, Refusal, ResponseFindings
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from cnnbench.stats.interface import AnalysisInput
     from cnnbench.stats.trials.cells import CellData
     from cnnbench.stats.trials.prepare import Scale, Selection, Trials
-    from cnnbench.types import Cell, Claim, DesignAudit, ReferenceCheck, ResponseInfo, TestTable
+    from cnnbench.types import Cell, Claim, DesignAudit, Look, ReferenceCheck, ResponseInfo, TestTable
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +56,8 @@ class _Work:
     notes: list[str] = field(default_factory=list)
     reason: str = ""
     """Why there is no effect to lead with."""
+    promise: list[str] = field(default_factory=list)
+    """Of a two-stage design: how it came to its number of seeds, and whether its interval is as narrow as promised."""
 
 
 def analyse(data: AnalysisInput) -> Findings:
@@ -78,6 +81,7 @@ def analyse(data: AnalysisInput) -> Findings:
     for work in works.values():
         own = {id(draft.found): draft for draft in work.further}
         work.further = [draft for draft in declared if id(draft.found) in own]
+    look = _promise(data, works)
     return Findings(
         study=data.study,
         question=data.question,
@@ -88,6 +92,7 @@ def analyse(data: AnalysisInput) -> Findings:
         references=_references(data, works),
         claims=_claims(data, works),
         versions={name: version(name) for name in ("cnnbench", "numpy", "pandas", "scipy", "statsmodels")},
+        look=look,
     )
 
 
@@ -122,6 +127,8 @@ def _start(data: AnalysisInput, trials: Trials, info: ResponseInfo, apart: Refus
         return _stop(work, scaled)
     work.notes += [scaled[1]] if scaled[1] else []
     work.data = _cells(data, trials, selection, scaled[0], scale)
+    if data.look is not None:
+        work.data = replace(work.data, pilot=data.look.pilot)
     return work
 
 
@@ -192,6 +199,22 @@ def _refuse_unrecorded(data: AnalysisInput, works: dict[str, _Work]) -> None:
             main.refusals.append(Refusal(what, why, "Name one of the recorded responses in `[analysis]`."))
 
 
+def _promise(data: AnalysisInput, works: dict[str, _Work]) -> Look | None:
+    """Say how a two-stage design came to its number of seeds; return the decision with the width that it reached."""
+    if not data.two_stage:
+        return None
+    primary = data.analysis.primary
+    home = (primary.response if primary is not None else None) or data.responses[0].response.name
+    work = works[home]
+    if data.look is None:
+        work.promise.append(UNDECIDED)
+        return None
+    interval = None if work.primary is None else work.primary.effect.interval
+    look = replace(data.look, reached=None if interval is None else (interval.high - interval.low) / 2)
+    work.promise += look_sentences(look, work.setting)
+    return look
+
+
 def _hypotheses(data: AnalysisInput) -> list[tuple[str, Hypothesis]]:
     primary = data.analysis.primary
     further = [(f"further:{i}", hypothesis) for i, hypothesis in enumerate(data.analysis.further, start=1)]
@@ -200,6 +223,7 @@ def _hypotheses(data: AnalysisInput) -> list[tuple[str, Hypothesis]]:
 
 def _explore(work: _Work, cells: CellData, primary: Hypothesis | None) -> None:
     """Add the families that nobody declared; ``primary`` is None where there is none that can be answered."""
+    cells = replace(cells, pilot=())  # what nobody declared has the spread of all trials
     families, refusals = pairwise_families(cells, work.setting)
     if primary is not None:
         simple, refused = simple_families(cells, primary, work.setting)
@@ -225,7 +249,9 @@ def _finish(data: AnalysisInput, work: _Work) -> ResponseFindings:
         unit=setting.info.unit,
         scale=setting.scale,
         higher_is_better=setting.info.higher_is_better,
-        headline=headline(None if work.reason else lead, work.tables, setting, cells, reason),
+        headline=" ".join(
+            [headline(None if work.reason else lead, work.tables, setting, cells, reason), *work.promise]
+        ),
         audit=work.audit,
         cells=work.cells,
         marginals=work.marginals,

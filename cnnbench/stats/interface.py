@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cnnbench.spec import AnalysisSpec, Reference
-    from cnnbench.types import Exclusion, Factor, ResponseInfo, TrialFailure
+    from cnnbench.types import Exclusion, Factor, Look, ResponseInfo, TrialFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +37,7 @@ class AnalysisInput:
     """Planned trials that have not run."""
     confirmatory: bool
     """False where the analysis plan was changed after the first trial."""
+    two_stage: bool = False
+    """Whether the spread of a pilot decides how many replicates there are."""
+    look: Look | None = None
+    """How it decided; None before that."""

@@ -3,8 +3,22 @@
 ``docs/file-format.md`` is the specification of the files.
 """
 
+from cnnbench.store.decisions import StoredDecision, add_decision, fingerprint, read_decisions, trials_fingerprint
 from cnnbench.store.run_folder import RunFolder
 from cnnbench.store.study import Study, cell_trials
 from cnnbench.store.trial_file import FORMAT_VERSION, StoredTrial, read_trial, write_trial
 
-__all__ = ["FORMAT_VERSION", "RunFolder", "StoredTrial", "Study", "cell_trials", "read_trial", "write_trial"]
+__all__ = [
+    "FORMAT_VERSION",
+    "RunFolder",
+    "StoredDecision",
+    "StoredTrial",
+    "Study",
+    "add_decision",
+    "cell_trials",
+    "fingerprint",
+    "read_decisions",
+    "read_trial",
+    "trials_fingerprint",
+    "write_trial",
+]

@@ -4,6 +4,7 @@
 concludes, and ``view`` what a report is written from.
 """
 
+from cnnbench.types.decisions import Choice, Decision, Look, Standing
 from cnnbench.types.findings import (
     Cell,
     Claim,
@@ -15,6 +16,7 @@ from cnnbench.types.findings import (
     ReferenceCheck,
     Refusal,
     ResponseFindings,
+    StageFindings,
     TestRow,
     TestTable,
     Verdict,
@@ -28,6 +30,7 @@ from cnnbench.types.plan import (
     Plan,
     Response,
     ResponseInfo,
+    Stage,
     Stream,
     Trial,
 )
@@ -45,11 +48,13 @@ from cnnbench.types.view import Curve, Declared, Figure, Section, SectionTable, 
 __all__ = [
     "STREAMS",
     "Cell",
+    "Choice",
     "Claim",
     "Classical",
     "Cost",
     "Curve",
     "DatasetInfo",
+    "Decision",
     "Declared",
     "DesignAudit",
     "Effect",
@@ -60,6 +65,7 @@ __all__ = [
     "Findings",
     "Interval",
     "Level",
+    "Look",
     "MetricInfo",
     "Plan",
     "Predictions",
@@ -70,6 +76,9 @@ __all__ = [
     "ResponseInfo",
     "Section",
     "SectionTable",
+    "Stage",
+    "StageFindings",
+    "Standing",
     "Stream",
     "StudyView",
     "TestRow",

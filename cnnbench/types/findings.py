@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cnnbench.types.decisions import Choice, Look
     from cnnbench.types.plan import Exclusion, Factor, Level
 
 Verdict = Literal["different", "equivalent", "undetermined"]
@@ -234,6 +235,23 @@ class ResponseFindings:
 
 
 @dataclass(frozen=True, slots=True)
+class StageFindings:
+    """A stage of a sequential design, analysed on its own."""
+
+    name: str
+    """The factor's name, or ``confirm``."""
+    held: Mapping[str, Level]
+    """Levels of the factors that it does not vary; in the stage ``confirm`` the selected setting."""
+    replicates: tuple[int, ...]
+    choice: Choice | None
+    """None in the stage that confirms, and where nothing was chosen yet."""
+    sentences: tuple[str, ...]
+    """What was chosen, how sure that is, and what it does to the numbers."""
+    responses: tuple[ResponseFindings, ...]
+    """The primary response first; empty where no trial has finished."""
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """The analysis of a study."""
 
@@ -243,9 +261,13 @@ class Findings:
     confirmatory: bool
     """False where the analysis plan was changed after the first trial: everything is exploratory then."""
     responses: tuple[ResponseFindings, ...]
-    """The primary response first."""
+    """The primary response first; in a sequential design those of its last stage that has trials."""
     exclusions: tuple[Exclusion, ...]
     references: tuple[ReferenceCheck, ...]
     claims: tuple[Claim, ...]
     versions: Mapping[str, str]
     """Versions of the libraries that computed this."""
+    look: Look | None = None
+    """Of a two-stage design: how its number of replicates was decided."""
+    stages: tuple[StageFindings, ...] = ()
+    """Of a sequential design, in order."""

@@ -49,6 +49,8 @@ class CellData:
     """Mean of the centred responses; nan in empty cells."""
     var_M: NDArray[np.float64]
     """Variance with denominator n - 1; nan below two trials."""
+    pilot: tuple[int, ...] = ()
+    """Of a two-stage design: the replicates whose spread decided how many there are."""
 
     @property
     def shape(self) -> tuple[int, ...]:
