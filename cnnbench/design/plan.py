@@ -100,7 +100,7 @@ def make_plan(  # noqa: PLR0913 - a plan is made from this many things
     for each in planned:
         buildable = [feasible[key] for key in map(_key, each.cells) if key in feasible]
         if not buildable:
-            first = next(left_out[key] for key in map(_key, each.cells) if key in left_out)
+            first = next((left_out[key] for key in map(_key, each.cells)), next(iter(left_out.values())))
             raise DesignError(f"no cell of `{spec.name}`{each.where} is left to run; the first reason: {first.reason}")
         trials += [_trial(spec, one, replicate) for replicate in each.replicates for one in buildable]
         if each.stage is not None:

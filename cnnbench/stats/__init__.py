@@ -4,7 +4,7 @@
 """
 
 from cnnbench.stats.adaptive.choice import choose
-from cnnbench.stats.adaptive.stages import stage_input, stage_rows
+from cnnbench.stats.adaptive.stages import stage_input
 from cnnbench.stats.adaptive.two_stage import look
 from cnnbench.stats.curves import summarise_curves
 from cnnbench.stats.engine import analyse
@@ -27,6 +27,5 @@ __all__ = [
     "run_input",
     "run_spec",
     "stage_input",
-    "stage_rows",
     "summarise_curves",
 ]

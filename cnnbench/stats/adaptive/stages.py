@@ -44,7 +44,7 @@ def stage_input(data: AnalysisInput, stage: Stage, baseline: Mapping[str, Level]
     """
     factors = _factors(data, stage, baseline)
     names = {factor.name for factor in factors}
-    frame = stage_rows(data.trials, stage, baseline)
+    frame = _rows(data.trials, stage, baseline)
     failures = tuple(
         _confined(failure, stage, names) for failure in data.failures if failure.trial.replicate in stage.replicates
     )
@@ -61,7 +61,7 @@ def stage_input(data: AnalysisInput, stage: Stage, baseline: Mapping[str, Level]
     )
 
 
-def stage_rows(trials: pd.DataFrame, stage: Stage, baseline: Mapping[str, Level]) -> pd.DataFrame:
+def _rows(trials: pd.DataFrame, stage: Stage, baseline: Mapping[str, Level]) -> pd.DataFrame:
     """Return the rows of a stage; those of the confirming one with a column ``setting``."""
     rows = trials[trials["replicate"].isin(stage.replicates)]
     if stage.factor is not None:
@@ -142,7 +142,7 @@ def analyse_stages(data: AnalysisInput, course: Course) -> Findings:
         found = analyse(own) if len(own.trials) else None
         choice = course.choices[index] if index < len(course.choices) else None
         sentences = tuple(_sentences(own, stage, choice, course))
-        responses = () if found is None else _told(found.responses, sentences)
+        responses = () if found is None else found.responses
         parts.append(StageFindings(stage.name, stage.held, stage.replicates, choice, sentences, responses))
         if found is not None:
             findings = found
@@ -155,10 +155,10 @@ def analyse_stages(data: AnalysisInput, course: Course) -> Findings:
             checks[i] = _not_compared(one, one.value)
         elif one.claim is not None and i not in claims:
             claims[i] = _not_tested(one)
-    lead = next(part.responses for part in reversed(parts) if part.responses)
+    lead = next(part for part in reversed(parts) if part.responses)
     return replace(
         findings,
-        responses=lead,
+        responses=_led(lead),
         exclusions=data.exclusions,
         references=tuple(replace(checks[i], cell=data.references[i].cell) for i in sorted(checks)),
         claims=tuple(claims[i] for i in sorted(claims)),
@@ -177,10 +177,10 @@ def _sentences(own: AnalysisInput, stage: Stage, choice: Choice | None, course: 
     return choice_sentences(choice, setting, confirmed=course.confirms)
 
 
-def _told(responses: tuple[ResponseFindings, ...], sentences: Sequence[str]) -> tuple[ResponseFindings, ...]:
-    """Put what the stage is about before the headline of its first response."""
-    first, *others = responses
-    return (replace(first, headline=f"{sentences[0]} {first.headline}"), *others)
+def _led(part: StageFindings) -> tuple[ResponseFindings, ...]:
+    """Return the responses of the leading stage; its headline begins with what the stage is about."""
+    first, *others = part.responses
+    return (replace(first, headline=f"{' '.join(part.sentences)} {first.headline}"), *others)
 
 
 def _not_compared(reference: Reference, published: float) -> ReferenceCheck:
