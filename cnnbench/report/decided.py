@@ -18,17 +18,16 @@ _SETTING = "setting"
 
 def look_table(look: Look) -> Table:
     """The look history: when the number of seeds was decided, on what, and what came of it."""
-    places = fmt.decimals_for([look.aimed, look.reached])
     values = (
         ("Looks", "1"),
         ("Taken at", look.taken_at),
         ("Hypothesis", look.hypothesis),
         ("Pilot seeds that count", str(len(look.pilot))),
-        ("Standard deviation of the per-seed effect in the pilot", fmt.number(look.sd, places)),
-        (f"Half width of the {fmt.percent(1 - look.alpha)} interval aimed at", fmt.number(look.aimed, places)),
+        ("Standard deviation of the per-seed effect in the pilot", fmt.number(look.sd)),
+        (f"Half width of the {fmt.percent(1 - look.alpha)} interval aimed at", fmt.number(look.aimed)),
         ("Seeds needed", str(look.needed)),
         ("Seeds run", f"{look.replicates}{' (the study has no more)' if look.capped else ''}"),
-        ("Half width reached", fmt.number(look.reached, places)),
+        ("Half width reached", fmt.number(look.reached)),
     )
     scale = "" if look.scale == "raw" else f" ({look.scale} scale)"
     caption = (
@@ -65,7 +64,7 @@ def standings_table(choice: Choice) -> Table:
         Column("", numeric=False),
     )
     notes = (
-        f"p (best): multiple comparisons with the best, one-sided t, Bonferroni; below {choice.alpha:g} another is better.",
+        f"p (best): comparisons with the best (one-sided t, Bonferroni); below {choice.alpha:g} a level is worse.",
         "Resamples: 10,000 draws of the same seeds, stretched to the variance of a mean; ties as in the choice itself.",
     )
     return Table(f"The levels of {fmt.name(choice.factor)} in their stage.", columns, rows, notes)

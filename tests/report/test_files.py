@@ -87,6 +87,8 @@ def test_the_json_has_the_documented_keys(written: Path):
         "references",
         "claims",
         "versions",
+        "look",
+        "stages",
     ]
     assert document["format"] == export.FORMAT
 

@@ -13,14 +13,18 @@ from cnnbench.spec import AnalysisSpec, Hypothesis
 from cnnbench.stats import TableQuestion, analyse, flat_columns, flat_rows, read_table
 from cnnbench.types import (
     Cell,
+    Choice,
     Classical,
     DesignAudit,
     Effect,
     Factor,
     Findings,
     Interval,
+    Look,
     Refusal,
     ResponseFindings,
+    StageFindings,
+    Standing,
     TestRow,
     TestTable,
 )
@@ -160,7 +164,11 @@ def test_the_flat_table_has_a_row_for_each_test_and_effect(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "kind", [Findings, ResponseFindings, DesignAudit, Cell, Interval, TestTable, TestRow, Effect, Classical, Refusal]
+    "kind",
+    [
+        *(Findings, ResponseFindings, DesignAudit, Cell, Interval, TestTable, TestRow, Effect, Classical, Refusal),
+        *(Look, StageFindings, Choice, Standing),
+    ],
 )
 def test_every_key_of_the_json_is_described(kind: type):
     text = (Path(__file__).parents[3] / "docs" / "statistics.md").read_text("utf-8")
