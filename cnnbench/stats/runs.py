@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cnnbench.design import baseline_of
 from cnnbench.spec import StudySpec, analysis_hash
 from cnnbench.stats.adaptive.stages import Course, analyse_stages
 from cnnbench.stats.engine import analyse
@@ -13,7 +14,7 @@ from cnnbench.types import Choice, Look
 
 if TYPE_CHECKING:
     from cnnbench.store import Study
-    from cnnbench.types import Findings, Level
+    from cnnbench.types import Findings
 
 
 def run_spec(study: Study) -> StudySpec:
@@ -58,17 +59,7 @@ def course_of(study: Study, spec: StudySpec) -> Course | None:
         return None
     chosen = [stored.decision for stored in read_decisions(study.folder)]
     choices = tuple(decision for decision in chosen if isinstance(decision, Choice))
-    return Course(study.stages, choices[: len(study.stages)], baseline_of(study, spec), spec.design.confirm)
-
-
-def baseline_of(study: Study, spec: StudySpec) -> dict[str, Level]:
-    """Return the cell around which a sequential design begins."""
-    wanted = spec.design.baseline
-    first = {factor.name: factor.levels[0] for factor in study.factors}
-    return {
-        factor.name: factor.levels[factor.levels.index(wanted.get(factor.name, first[factor.name]))]
-        for factor in study.factors
-    }
+    return Course(study.stages, choices[: len(study.stages)], baseline_of(spec), spec.design.confirm)
 
 
 def analyse_run(study: Study, data: AnalysisInput) -> Findings:

@@ -95,8 +95,8 @@ def test_a_two_stage_rule_that_cannot_keep_its_promise_is_refused(complaints: Co
             STAGES + PRIMARY,
             [
                 (
-                    "the primary hypothesis of a sequential design is `selected - baseline`, tested on the new seeds of "
-                    "its last stage; put this one into `analysis.further`, or set `design.confirm = false`."
+                    "the primary hypothesis of a sequential design is `selected - baseline`, tested on the new seeds "
+                    "of its last stage; put this one into `analysis.further`, or set `design.confirm = false`."
                 )
             ],
         ),
@@ -115,8 +115,8 @@ def test_a_two_stage_rule_that_cannot_keep_its_promise_is_refused(complaints: Co
         ),
         (
             (
-                f'{STAGES}[[reference]]\nsource = "x"\nresponse = "accuracy"\nexpected = "positive"\neach = ["regime"]\n'
-                'claim = { slope = ["depth"] }\n'
+                f'{STAGES}[[reference]]\nsource = "x"\nresponse = "accuracy"\nexpected = "positive"\n'
+                'each = ["regime"]\nclaim = { slope = ["depth"] }\n'
             ),
             ["a stage varies one factor only, so a claim has no levels of others here."],
         ),
