@@ -341,6 +341,13 @@ class ObserverHooks:
         """Called when a trial's outcome is safely on disk."""
 
     @hookspec
+    def cnnbench_plan_extended(self, plan: Plan, num_finished: int, estimate_s: float | None) -> None:
+        """Called when a round of trials has decided what the next one runs; ``plan`` holds both.
+
+        Only where the plan depends on results. The other arguments are those of `cnnbench_study_started`.
+        """
+
+    @hookspec
     def cnnbench_study_finished(self, plan: Plan, num_finished: int, num_failed: int) -> None:
         """Called at the end, also after an interruption."""
 

@@ -300,6 +300,10 @@ class HookObservers:
         """See `ObserverHooks.cnnbench_trial_finished`."""
         self._tell("cnnbench_trial_finished", trial=trial, outcome=outcome)
 
+    def plan_extended(self, plan: Plan, num_finished: int, estimate_s: float | None) -> None:
+        """See `ObserverHooks.cnnbench_plan_extended`."""
+        self._tell("cnnbench_plan_extended", plan=plan, num_finished=num_finished, estimate_s=estimate_s)
+
     def study_finished(self, plan: Plan, num_finished: int, num_failed: int) -> None:
         """See `ObserverHooks.cnnbench_study_finished`."""
         self._tell("cnnbench_study_finished", plan=plan, num_finished=num_finished, num_failed=num_failed)

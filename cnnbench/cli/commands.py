@@ -15,6 +15,7 @@ from rich.text import Text
 
 from cnnbench.cli.display import LiveDisplay, PlainDisplay
 from cnnbench.cli.plan_text import plan_text
+from cnnbench.errors import AnalysisError
 from cnnbench.execute import RunOptions, open_session, run_session
 from cnnbench.registry import Registry
 from cnnbench.spec import load_study
@@ -71,6 +72,8 @@ def run_study(invocation: Invocation, options: RunOptions) -> int:
             _print_all_failed(session)
             return EXIT_ALL_FAILED
         write_and_print(session.folder.path, None, quiet=invocation.quiet, reuse=True)
+        if summary.undecided is not None:
+            raise AnalysisError(summary.undecided)
     except KeyboardInterrupt:  # before the first trial, or while the report is written
         sys.stderr.write(f"Stopped; no result is lost. To continue:\n  {_command(begun=begun)}\n")
         return EXIT_INTERRUPTED
@@ -109,7 +112,7 @@ def _command(*, begun: bool) -> str:
 def _print_interrupted(session: Session, summary: RunSummary) -> None:
     folder = session.folder.path
     sys.stderr.write(
-        f"Stopped. {summary.num_finished} of {len(session.plan.trials)} trials are saved in {folder}; what was running "
+        f"Stopped. {summary.num_finished} of {summary.num_planned} trials are saved in {folder}; what was running "
         f"goes on from its last checkpoint. To continue:\n  {_command(begun=True)}\n"
     )
     if summary.num_finished:

@@ -72,6 +72,13 @@ class _Display:
         self.started_at = time.monotonic()
 
     @hookimpl
+    def cnnbench_plan_extended(self, plan: Plan, num_finished: int, estimate_s: float | None) -> None:
+        """Say that a round is over, and what it has decided that there is to do."""
+        self.console.print(Text(f"The plan has grown from {self.total} to {count(len(plan.trials), 'trial')}."))
+        self.cnnbench_study_started(plan, num_finished, estimate_s)
+        self.spent_flops = 0.0
+
+    @hookimpl
     def cnnbench_trial_started(self, trial: Trial, device: str) -> None:
         """Show a trial."""
         epochs = sum(phase["epochs"] for phase in trial.recipe["phases"])

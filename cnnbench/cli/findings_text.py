@@ -22,9 +22,17 @@ if TYPE_CHECKING:
 
 
 def findings_text(findings: Findings) -> Iterator[RenderableType]:
-    """Yield what is printed, response by response."""
-    for found in findings.responses:
-        if len(findings.responses) > 1:
+    """Yield what is printed, response by response, of a sequential design stage by stage."""
+    for stage in findings.stages:
+        yield _paragraph(f"Stage {stage.name}. {' '.join(stage.sentences)}")
+        yield from _responses(stage.responses)
+    if not findings.stages:
+        yield from _responses(findings.responses)
+
+
+def _responses(responses: Sequence[ResponseFindings]) -> Iterator[RenderableType]:
+    for found in responses:
+        if len(responses) > 1:
             yield _paragraph(found.response)
         yield _paragraph(" ".join(found.audit.sentences))
         yield _paragraph(found.headline)

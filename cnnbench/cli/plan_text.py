@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cnnbench.execute.study import estimate_s, worker_devices
+from cnnbench.types import Choice, Look
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -37,10 +38,7 @@ def plan_text(session: Session, options: RunOptions, registry: Registry) -> Rend
     lines: list[RenderableType] = [
         Text(f"{plan.study}: {spec.question}", style="bold"),
         table,
-        Text(
-            f"{count(cells, 'cell')} x {count(plan.replicates, 'replicate')} ({paired}) = "
-            f"{count(len(plan.trials), 'trial')}"
-        ),
+        *(_stages(session, paired) if plan.stages else [Text(f"{_size(session, cells, paired)}")]),
     ]
     lines += _limited([f"left out ({one.kind}): {_cell(one.cell)}: {one.reason}" for one in plan.exclusions])
     lines += _limited([f"changed since the last run: {change}" for change in session.changes])
@@ -51,19 +49,66 @@ def plan_text(session: Session, options: RunOptions, registry: Registry) -> Rend
     return Group(*lines)
 
 
+def _size(session: Session, cells: int, paired: str) -> str:
+    """Return cells, replicates and trials in a line; of a two-stage design what its pilot decides, or has decided."""
+    plan, seeds = session.plan, session.study.spec.design.seeds
+    num_trials = count(len(plan.trials), "trial")
+    if seeds is None:
+        return f"{count(cells, 'cell')} x {count(plan.replicates, 'replicate')} ({paired}) = {num_trials}"
+    look = next((decision for decision in session.decisions if isinstance(decision, Look)), None)
+    if look is None:
+        return (
+            f"{count(cells, 'cell')} x {seeds.pilot} pilot replicates ({paired}) = {num_trials}; their spread decides "
+            f"how many follow, at most {seeds.max} replicates = {count(cells * seeds.max, 'trial')}."
+        )
+    cut = f", more than the maximum of {seeds.max}: the promised width is not reached" if look.capped else ""
+    return (
+        f"{count(cells, 'cell')} x {count(plan.replicates, 'replicate')} ({paired}) = {num_trials}, decided on "
+        f"{len(look.pilot)} pilot replicates ({look.needed} needed{cut})"
+    )
+
+
+def _stages(session: Session, paired: str) -> list[Text]:
+    """Return a line for each stage, planned or to come, with what was chosen in it."""
+    design, plan = session.study.spec.design, session.plan
+    chosen = {decision.factor: decision.level for decision in session.decisions if isinstance(decision, Choice)}
+    lines = [Text(f"Stage by stage, {count(design.replicates, 'replicate')} of each level ({paired}):")]
+    for stage in plan.stages:
+        what = ", ".join(map(str, (cell[stage.factor] for cell in stage.cells))) if stage.factor else "new seeds"
+        end = f" -> {chosen[stage.factor]}" if stage.factor in chosen else ""
+        held = f" at {_cell(stage.held)}" if stage.held else ""
+        lines.append(Text(f"  {stage.name}: {what}{held}{end}"))
+    later = [stage.factor for stage in design.stage[len(plan.stages) :]]
+    later += ["confirm"] if design.confirm and all(stage.factor for stage in plan.stages) else []
+    lines += [Text(f"  {name}: to come") for name in later]
+    return lines
+
+
 def _what_is_to_do(session: Session, options: RunOptions) -> str:
     there = f"{session.num_finished} are done" if session.num_finished else ""
     failed = f"{session.num_failed} failed before (--retry-failed runs them again)" if session.num_failed else ""
     known = ", ".join(part for part in (there, failed) if part)
-    if not session.pending:
+    least, most = session.to_come
+    if not session.pending and not most:
         return f"Nothing to run: {known}."
-    seconds = estimate_s(session, options)
-    about = f" in about {duration(seconds)}" if seconds is not None else ""
     num_workers = 1 if options.workers == 0 else len(worker_devices(session, options))
     how = ", one at a time because a response depends on time" if session.exclusive else ""
-    return (
-        f"{len(session.pending)} to run{about} on {count(num_workers, 'worker')}{how}{f'; {known}' if known else ''}."
-    )
+    end = f"{how}{f'; {known}' if known else ''}."
+    if not most:
+        return f"{len(session.pending)} to run{_about(session, options, 0, 0)} on {count(num_workers, 'worker')}{end}"
+    now = len(session.pending)
+    whole = f"{now + least}" if least == most else f"{now + least} to {now + most}"
+    about = _about(session, options, least, most)
+    return f"{now} to run now, {whole} in all{about} on {count(num_workers, 'worker')}{end}"
+
+
+def _about(session: Session, options: RunOptions, least: int, most: int) -> str:
+    """Return the expected time, as a range where decisions may add trials."""
+    low, high = (estimate_s(session, options, more) for more in (least, most))
+    if low is None or high is None:
+        return ""
+    shortest, longest = duration(low), duration(high)
+    return f" in about {shortest}" if shortest == longest else f" in about {shortest} to {longest}"
 
 
 def count(number: int, noun: str) -> str:

@@ -48,7 +48,10 @@ def factors_of(spec: StudySpec) -> tuple[Factor, ...]:
 
 
 def planned_cells(spec: StudySpec) -> tuple[list[dict[str, Level]], list[Exclusion]]:
-    """Return the cells of the design in order, and those that it excludes by rule."""
+    """Return the cells of the design in order, and those that it excludes by rule.
+
+    Of a sequential design every cell that its stages may reach, so that all are checked before anything runs.
+    """
     cells: list[dict[str, Level]] = []
     excluded: list[Exclusion] = []
     for cell in _all_cells(spec):
@@ -66,17 +69,23 @@ def _all_cells(spec: StudySpec) -> Iterator[dict[str, Level]]:
         for cell in spec.design.cells:
             yield {factor.name: _own_level(factor, cell[factor.name]) for factor in factors}
         return
-    if spec.design.kind == "factorial":
+    if spec.design.kind in {"factorial", "sequential"}:
         for levels in itertools.product(*(factor.levels for factor in factors)):
             yield {factor.name: level for factor, level in zip(factors, levels, strict=True)}
         return
-    chosen = spec.design.baseline
-    baseline = {factor.name: _own_level(factor, chosen.get(factor.name, factor.levels[0])) for factor in factors}
+    baseline = baseline_of(spec)
     yield baseline
     for factor in factors:
         for level in factor.levels:
             if level != baseline[factor.name]:
                 yield {**baseline, factor.name: level}
+
+
+def baseline_of(spec: StudySpec) -> dict[str, Level]:
+    """Return the cell around which `ofat` and `sequential` vary one factor at a time."""
+    chosen = spec.design.baseline
+    factors = factors_of(spec)
+    return {factor.name: _own_level(factor, chosen.get(factor.name, factor.levels[0])) for factor in factors}
 
 
 def _own_level(factor: Factor, level: Level) -> Level:

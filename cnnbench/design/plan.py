@@ -6,26 +6,30 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.design.cells import cell_recipes, factors_of, planned_cells
 from cnnbench.design.feasibility import Probe
+from cnnbench.design.rounds import rounds
 from cnnbench.design.seeds import trial_seeds
 from cnnbench.errors import DesignError
-from cnnbench.types import DatasetInfo, Exclusion, Plan, Trial
+from cnnbench.types import DatasetInfo, Exclusion, Level, Plan, Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from cnnbench.design.cells import CellRecipe
     from cnnbench.design.feasibility import Feasibility
     from cnnbench.plugin import Dataset
     from cnnbench.registry import Registry
     from cnnbench.spec import StudySpec
+    from cnnbench.types import Decision, Stage
 
 Prober = Callable[["Probe"], "Feasibility"]
 """`cnnbench.design.probe`, or a cached one."""
+
+CellKey = tuple[tuple[str, Level], ...]
 
 IDENTITY_FORMAT = 1
 
@@ -50,14 +54,18 @@ class _Buildable:
     """Canonical JSON of all that its trials have in common, but for the closing brace."""
 
 
-def make_plan(
+def make_plan(  # noqa: PLR0913 - a plan is made from this many things
     spec: StudySpec,
     registry: Registry,
     info_of: Callable[[Dataset], DatasetInfo],
     prober: Prober,
     source: str,
+    *,
+    decisions: Sequence[Decision] = (),
 ) -> Plan:
     """Turn a study into its ordered trials: replicate by replicate, so that an interrupted study is balanced.
+
+    Where the plan depends on results it goes as far as the decisions do; every cell that it may reach is checked now.
 
     Args:
         spec: The study.
@@ -65,13 +73,15 @@ def make_plan(
         info_of: What is known of a dataset.
         prober: Tries a network at one size (see `cnnbench.design.probe`).
         source: Name of the study file, for errors.
+        decisions: What was decided on the results of earlier rounds, in order (see `cnnbench.design.rounds`).
 
     Raises:
         SpecError: Levels do not go together.
         DesignError: No cell is left to run.
     """
-    cells, exclusions = planned_cells(spec)
-    feasible: list[_Buildable] = []
+    cells, excluded = planned_cells(spec)
+    left_out = {_key(exclusion.cell): exclusion for exclusion in excluded}
+    feasible: dict[CellKey, _Buildable] = {}
     datasets: dict[str, DatasetInfo] = {}
     tried = functools.cache(prober)
     for one in cell_recipes(spec, registry, cells, source):
@@ -79,14 +89,35 @@ def make_plan(
         found = [tried(request) for request in _probes(one, info)]
         reason = next((result.reason for result in found if result.reason is not None), None)
         if reason is not None:
-            exclusions.append(Exclusion(one.cell, "infeasible", reason))
+            left_out[_key(one.cell)] = Exclusion(one.cell, "infeasible", reason)
             continue
         datasets[info.fingerprint] = info
-        feasible.append(_buildable(one, info, found))
-    if not feasible:
-        raise DesignError(f"no cell of `{spec.name}` is left to run; the first reason: {exclusions[0].reason}")
-    trials = [_trial(spec, one, replicate) for replicate in range(spec.design.replicates) for one in feasible]
-    return Plan(spec.name, factors_of(spec), spec.design.replicates, tuple(trials), tuple(exclusions), datasets)
+        feasible[_key(one.cell)] = _buildable(one, info, found)
+    planned = rounds(spec, cells, decisions)
+    met = {_key(cell) for each in planned for cell in each.cells}
+    trials: list[Trial] = []
+    stages: list[Stage] = []
+    for each in planned:
+        buildable = [feasible[key] for key in map(_key, each.cells) if key in feasible]
+        if not buildable:
+            first = next((left_out[key] for key in map(_key, each.cells)), next(iter(left_out.values())))
+            raise DesignError(f"no cell of `{spec.name}`{each.where} is left to run; the first reason: {first.reason}")
+        trials += [_trial(spec, one, replicate) for replicate in each.replicates for one in buildable]
+        if each.stage is not None:
+            stages.append(replace(each.stage, cells=tuple(one.source.cell for one in buildable)))
+    return Plan(
+        study=spec.name,
+        factors=factors_of(spec),
+        replicates=sum(len(each.replicates) for each in planned) if not stages else spec.design.replicates,
+        trials=tuple(trials),
+        exclusions=tuple(one for key, one in left_out.items() if key in met or not stages),
+        datasets=datasets,
+        stages=tuple(stages),
+    )
+
+
+def _key(cell: Mapping[str, Level]) -> CellKey:
+    return tuple(cell.items())
 
 
 def _probes(one: CellRecipe, info: DatasetInfo) -> Iterator[Probe]:

@@ -12,6 +12,7 @@ from cnnbench.data import PreparedDataset, check_split, default_cache_dir, prepa
 from cnnbench.design import dataset_needs, make_plan, responses_of
 from cnnbench.errors import CnnbenchError, DataError, Problem, SpecError, StoreError
 from cnnbench.execute.probes import CachedProber
+from cnnbench.execute.rounds import check_direction, check_rounds, settled, to_come
 from cnnbench.spec import Split, analysis_hash, differences, shown
 from cnnbench.store import RunFolder
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from cnnbench.plugin import Dataset
     from cnnbench.registry import Registry
     from cnnbench.spec import StudyFile, StudySpec
-    from cnnbench.types import DatasetInfo, Plan, Response, ResponseInfo, Trial
+    from cnnbench.types import DatasetInfo, Decision, Plan, Response, ResponseInfo, Trial
 
 PrepareProgress = Callable[[str, int, int], None]
 
@@ -58,6 +59,13 @@ class Session:
     """What differs between the study and the one that was run in this folder before."""
     exclusive: bool
     """Whether trials run one at a time, because a response depends on time."""
+    decisions: tuple[Decision, ...] = ()
+    """What earlier rounds decided, where the plan depends on results."""
+
+    @property
+    def to_come(self) -> tuple[int, int]:
+        """The fewest and the most trials that decisions may still add to the plan."""
+        return to_come(self.study.spec, self.plan, len(self.decisions))
 
 
 def run_name(study: StudyFile) -> str:
@@ -81,18 +89,22 @@ def open_session(
     def info_of(dataset: Dataset) -> DatasetInfo:
         return prepared[dataset].info
 
+    folder = RunFolder(options.runs_dir / run_name(study))
+    stored = () if options.fresh else settled(folder, spec)
+    decisions = tuple(one.decision for one in stored)
     try:
         with CachedProber(cache_dir) as prober:
-            plan = make_plan(spec, registry, info_of, prober, str(study.path))
+            plan = make_plan(spec, registry, info_of, prober, str(study.path), decisions=decisions)
     except OSError as error:
         raise StoreError(
             f"the cache {cache_dir} cannot be written ({error.strerror}); name another folder in CNNBENCH_CACHE."
         ) from error
     responses = responses_of(spec, registry)
     datasets = {dataset.info.fingerprint: dataset for dataset in prepared.values()}
+    check_rounds(plan, spec, stored, folder)
+    check_direction(spec, responses, str(study.path))
     _check_responses(plan, responses, str(study.path))
     _check_splits(plan, responses, datasets)
-    folder = RunFolder(options.runs_dir / run_name(study))
     if options.fresh:
         _check_that_it_may_be_emptied(folder)
     finished = set() if options.fresh else folder.finished()
@@ -108,13 +120,14 @@ def open_session(
         num_failed=sum(trial.id in skipped and trial.id not in finished for trial in plan.trials),
         changes=() if options.fresh else _changes(folder, spec),
         exclusive=_is_exclusive(spec, responses),
+        decisions=decisions,
     )
 
 
 def _check_responses(plan: Plan, responses: tuple[ResponseInfo, ...], source: str) -> None:
     """Check that every cell will have what the responses are read from, whatever its levels change in the recipe."""
     problems: dict[str, Problem] = {}
-    for trial in (trial for trial in plan.trials if trial.replicate == 0):
+    for trial in {json.dumps(trial.cell): trial for trial in plan.trials}.values():
         for info in responses:
             fault = _response_fault(trial.recipe, info.response)
             if fault is not None:
@@ -207,5 +220,6 @@ def write_documents(session: Session, environment: dict[str, Any]) -> None:
                 {"id": trial.id, "cell": trial.cell, "replicate": trial.replicate, "flops": trial.flops}
                 for trial in plan.trials
             ],
+            **({"stages": [asdict(stage) for stage in plan.stages]} if plan.stages else {}),
         },
     )

@@ -7,14 +7,17 @@ import json
 import math
 import os
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnbench.data import default_cache_dir
+from cnnbench.design import is_last
 from cnnbench.environment import check_torch, choose_devices, describe
 from cnnbench.errors import SetupError
-from cnnbench.execute.session import Session, write_documents
+from cnnbench.execute.rounds import Undecided, next_decision
+from cnnbench.execute.session import Session, open_session, write_documents
+from cnnbench.store import add_decision, read_decisions
 from cnnbench.types import TrialOutcome, TrialResult
 
 if TYPE_CHECKING:
@@ -36,6 +39,10 @@ class RunSummary:
     num_failed: int
     num_pending: int
     interrupted: bool
+    num_planned: int
+    """Trials of the plan as it is now; it may have grown."""
+    undecided: str | None
+    """Why the study stops before its end, where a finished round could not decide how it goes on."""
 
 
 def run_session(
@@ -47,6 +54,8 @@ def run_session(
 ) -> RunSummary:
     """Run the pending trials; each outcome is on disk before it is told.
 
+    Where the plan depends on results, a finished round decides what the next one runs.
+
     An interruption (Ctrl-C) ends the run, not the results: running again goes on from there.
 
     Raises:
@@ -54,36 +63,86 @@ def run_session(
         RunLockedError: Another process runs in this folder.
         SetupError: The device is not there, or torch cannot be used.
     """
-    folder = session.folder
-    num_finished, num_failed = session.num_finished, session.num_failed
-    interrupted = False
     if session.pending:  # what cannot run shall not have emptied the folder
         check_torch()
         worker_devices(session, options)
-    folder.create()
-    with folder.locked():
+    session.folder.create()
+    with session.folder.locked():
         _clear(session, options)
         write_documents(session, describe(Path.cwd()))
-        observers.study_started(session.plan, num_finished, estimate_s(session, options))
-        rates: dict[str, list[float]] = {}
+        course = _Course(session)
+        observers.study_started(session.plan, session.num_finished, estimate_s(session, options))
         try:
-            with contextlib.closing(_outcomes(session, registry, options, observers, tick)) as outcomes:
-                for outcome in outcomes:
-                    folder.save(outcome)
-                    if isinstance(outcome, TrialResult):
-                        num_finished += 1
-                        kind = _kind(outcome.environment["device_type"], outcome.trial.flops)
-                        rates.setdefault(kind, []).append(outcome.trial.flops / outcome.cost.total_s)
-                    else:
-                        num_failed += 1
-                    observers.trial_finished(outcome.trial, outcome)
-        except KeyboardInterrupt:
-            interrupted = True
+            with contextlib.suppress(KeyboardInterrupt):
+                course.run(registry, options, observers, tick)
         finally:
-            _remember_rates(rates)
-            observers.study_finished(session.plan, num_finished, num_failed)
-    num_pending = len(session.plan.trials) - num_finished - num_failed
-    return RunSummary(num_finished, num_failed, num_pending, interrupted)
+            _remember_rates(course.rates)
+            observers.study_finished(course.session.plan, course.num_finished, course.num_failed)
+    return course.summary()
+
+
+class _Course:
+    """A study on its way: rounds of trials, and what they decide."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.num_finished, self.num_failed = session.num_finished, session.num_failed
+        self.rates: dict[str, list[float]] = {}
+        self._undecided: str | None = None
+        self._ended = False
+
+    def run(self, registry: Registry, options: RunOptions, observers: HookObservers, tick: Callable[[], None]) -> None:
+        """Run round after round until nothing is left to decide."""
+        while True:
+            self._run_pending(registry, options, observers, tick)
+            later = self._next_session(registry, options)
+            if later is None:
+                break
+            self.session = later
+            self.num_finished, self.num_failed = later.num_finished, later.num_failed
+            write_documents(later, describe(Path.cwd()))
+            observers.plan_extended(later.plan, later.num_finished, estimate_s(later, options))
+        self._ended = True
+
+    def _run_pending(
+        self, registry: Registry, options: RunOptions, observers: HookObservers, tick: Callable[[], None]
+    ) -> None:
+        with contextlib.closing(_outcomes(self.session, registry, options, observers, tick)) as outcomes:
+            for outcome in outcomes:
+                self.session.folder.save(outcome)
+                if isinstance(outcome, TrialResult):
+                    self.num_finished += 1
+                    kind = _kind(outcome.environment["device_type"], outcome.trial.flops)
+                    self.rates.setdefault(kind, []).append(outcome.trial.flops / outcome.cost.total_s)
+                else:
+                    self.num_failed += 1
+                observers.trial_finished(outcome.trial, outcome)
+
+    def _next_session(self, registry: Registry, options: RunOptions) -> Session | None:
+        """Take the decision that is due, store it, and plan on; None where there is none to take."""
+        session = self.session
+        study, known = session.study, len(session.decisions)
+        if is_last(study.spec, known) or not self.num_finished:
+            return None
+        if len(read_decisions(session.folder)) == known:  # else another process took it before this one had the lock
+            decision = next_decision(session.folder, study.spec, session.plan, known)
+            if isinstance(decision, Undecided):
+                self._undecided = decision.reason
+                return None
+            add_decision(session.folder, decision)
+        return open_session(study, registry, replace(options, fresh=False, retry_failed=False))
+
+    def summary(self) -> RunSummary:
+        """Return how it ended."""
+        num_planned = len(self.session.plan.trials)
+        return RunSummary(
+            num_finished=self.num_finished,
+            num_failed=self.num_failed,
+            num_pending=num_planned - self.num_finished - self.num_failed,
+            interrupted=not self._ended,
+            num_planned=num_planned,
+            undecided=self._undecided,
+        )
 
 
 def _clear(session: Session, options: RunOptions) -> None:
@@ -146,22 +205,27 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def estimate_s(session: Session, options: RunOptions) -> float | None:
+def estimate_s(session: Session, options: RunOptions, more: int = 0) -> float | None:
     """Return the expected wall time of the pending trials, seconds, from this machine's earlier trials if any.
+
+    ``more`` trials of average size are added to them.
 
     Raises:
         SetupError: As `worker_devices` does.
     """
-    if not session.pending:
+    ahead = len(session.pending) + more
+    if not ahead:
         return 0.0
-    if not any(trial.flops for trial in session.pending):
+    average = statistics.fmean(trial.flops for trial in session.plan.trials)
+    flops = [*(trial.flops for trial in session.pending), *(more * [average])]
+    if not any(flops):
         return None
     devices = worker_devices(session, options)
     device_type = devices[0].partition(":")[0]
     known = _known_rates()
-    seconds = sum(trial.flops / _rate(known, device_type, trial.flops) for trial in session.pending)
+    seconds = sum(each / _rate(known, device_type, each) for each in flops)
     workers = 1 if options.workers == 0 else len(devices)
-    return seconds / min(workers, len(session.pending))
+    return seconds / min(workers, ahead)
 
 
 def _rate_file() -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
-from cnnbench.report import cost, figures, phases, tables
+from cnnbench.report import cost, decided, figures, phases, tables
 from cnnbench.report import format as fmt
 from cnnbench.report.gallery import Gallery
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cnnbench.report.figures import Drawing, Layout
     from cnnbench.report.tables import Table
-    from cnnbench.types import Effect, ResponseFindings, Section, StudyView
+    from cnnbench.types import Effect, ResponseFindings, Section, StageFindings, StudyView
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NUM_OPEN_CURVES = 2
@@ -36,7 +36,9 @@ class Frame:
     gallery: Gallery
     layout: Layout
     trials: Sequence[Mapping[str, Any]]
-    """The rows of the trials table."""
+    """The rows of the trials table, of a stage those of its own."""
+    name: str = ""
+    """The stage, for the names of its figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,17 @@ class ResponsePart:
     cells_table: Table
     marginals_figure: Drawing | None
     marginals_table: Table | None
+
+
+@dataclass(frozen=True, slots=True)
+class StagePart:
+    """A stage of a sequential design."""
+
+    found: StageFindings
+    title: str
+    standings: Table | None
+    parts: tuple[ResponsePart, ...]
+    """None for the stage that the page leads with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +136,12 @@ def _context(view: StudyView, sections: Sequence[Section], gallery: Gallery) -> 
     findings = view.findings
     plan = view.declared
     frame = Frame(view, gallery, figures.arrange(view.factors, plan.of_interest), cost.trial_rows(view))
+    leading = next((stage for stage in reversed(findings.stages) if stage.responses), None)
+    lead_frame = frame if leading is None else _stage_frame(leading, frame)
     # The margin is declared in units of the primary response's scale, and means nothing on another.
     margins = [plan.margin, *(None for _ in findings.responses[1:])]
-    parts = [_response_part(*each) for each in zip(findings.responses, repeat(frame), margins, strict=False)]
+    parts = [_response_part(*each) for each in zip(findings.responses, repeat(lead_frame), margins, strict=False)]
+    stages = [_stage_part(stage, frame, plan.margin, leads=stage is leading) for stage in findings.stages]
     plugin_parts = [_section_part(index, section, gallery) for index, section in enumerate(sections)]
     environment, environment_details = cost.environment_tables(view.environment)
     shown_curves, folded_curves = _curves(frame, plan.metric)
@@ -136,6 +152,8 @@ def _context(view: StudyView, sections: Sequence[Section], gallery: Gallery) -> 
         "lead": parts[0] if parts else None,
         "further": parts[1:],
         "facts": _facts(view),
+        "stages": stages,
+        "look_table": decided.look_table(findings.look) if findings.look else None,
         "factors_table": tables.factors_table(view.factors) if view.factors else None,
         "exclusions_table": tables.exclusions_table(findings.exclusions) if findings.exclusions else None,
         "failures_table": tables.failures_table(view.failures) if view.failures else None,
@@ -159,14 +177,29 @@ def _context(view: StudyView, sections: Sequence[Section], gallery: Gallery) -> 
     return context
 
 
+def _stage_frame(stage: StageFindings, frame: Frame) -> Frame:
+    factors = stage.responses[0].audit.factors
+    rows = list(decided.stage_trials(stage, frame.trials))
+    return Frame(frame.view, frame.gallery, figures.arrange(factors), rows, stage.name)
+
+
+def _stage_part(stage: StageFindings, frame: Frame, margin: float | None, *, leads: bool) -> StagePart:
+    parts: tuple[ResponsePart, ...] = ()
+    if stage.responses and not leads:
+        own, margins = _stage_frame(stage, frame), [margin, *(None for _ in stage.responses[1:])]
+        parts = tuple(_response_part(found, own, one) for found, one in zip(stage.responses, margins, strict=True))
+    standings = decided.standings_table(stage.choice) if stage.choice is not None else None
+    return StagePart(stage, decided.stage_title(stage), standings, parts)
+
+
 def _response_part(found: ResponseFindings, frame: Frame, margin: float | None) -> ResponsePart:
     label = fmt.name(found.response)
     hypotheses = [effect for effect in found.effects if effect.role != "family"]
     family = [effect for effect in found.effects if effect.role == "family"]
-    factors, add = frame.view.factors, frame.gallery.add
+    factors, add = found.audit.factors, frame.gallery.add
 
     def key(part: str) -> str:
-        return frame.gallery.key(found.response, part)
+        return frame.gallery.key(frame.name, found.response, part)
 
     means = f"Marginal means of {label}, unweighted over all other factors."
     return ResponsePart(
@@ -225,9 +258,10 @@ def _facts(view: StudyView) -> list[tuple[str, str]]:
         found = view.findings.responses[0]
         audit = found.audit
         n = str(audit.max_n) if audit.min_n == audit.max_n else f"{audit.min_n} to {audit.max_n}"
+        stages = ", ".join(fmt.name(stage.name) for stage in view.findings.stages)
         facts += [
-            ("Cells", fmt.number(audit.num_cells)),
-            ("Trials per cell", n),
+            ("Stages", stages) if stages else ("Cells", fmt.number(audit.num_cells)),
+            ("Trials per level" if stages else "Trials per cell", n),
             ("Seeds", "shared by all cells" if audit.paired else "independent"),
             ("Response", fmt.with_unit(fmt.name(found.response), found.unit)),
         ]
@@ -291,6 +325,8 @@ def _contents(context: dict[str, Any]) -> Iterable[tuple[str, str]]:
     lead: ResponsePart | None = context["lead"]
     yield "finding", "Finding"
     yield "certainty", "How sure one can be"
+    if context["stages"]:
+        yield "stages", "Stage by stage"
     if lead is not None and lead.tests:
         yield "tests", "Tests"
     if lead is not None and lead.found.cells:

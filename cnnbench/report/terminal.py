@@ -33,6 +33,10 @@ def terminal_summary(view: StudyView) -> list[RenderableType]:
     parts: list[RenderableType] = []
     if not view.findings.confirmatory:
         parts.append(Text("Exploratory: the analysis plan was changed after the first trial.", style="bold"))
+    leading = next((stage for stage in reversed(view.findings.stages) if stage.responses), None)
+    for stage in view.findings.stages:
+        if stage.choice is not None and stage is not leading:  # whose sentences begin the headline
+            parts += [Padding(Text(f"Stage {stage.name}. {' '.join(stage.sentences)}"), (0, 0, 1, 0))]
     parts.append(Padding(Text(found.headline), (0, 0, 1, 0)))
     hypotheses = [effect for effect in found.effects if effect.role != "family"]
     if hypotheses:

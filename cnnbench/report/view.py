@@ -8,8 +8,7 @@ from cnnbench.data import default_cache_dir
 from cnnbench.errors import StoreError
 from cnnbench.report.export import trials_csv
 from cnnbench.report.r import exported_trials, r_script
-from cnnbench.spec import StudySpec, analysis_hash, random_factor
-from cnnbench.stats import AnalysisInput, analyse, prove, summarise_curves
+from cnnbench.stats import analyse_run, prove, run_input, run_spec, summarise_curves
 from cnnbench.store import Study, cell_trials
 from cnnbench.types import Declared, StudyView
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from cnnbench.spec import StudySpec
     from cnnbench.types import Curve
 
 
@@ -33,29 +33,9 @@ def build_view(run: Path) -> StudyView:
     if not study.stored:
         raise StoreError(f"{run} holds no finished trial yet; run the study first.")
     plan: dict[str, Any] = study.folder.read_json("plan.json")
-    spec = StudySpec.model_validate(plan["spec"])
-    fixed = study.folder.read_json("analysis.json") or {}
-    missing = set(study.planned) - {trial.id for trial in study.stored}
-    failures = tuple(failure for failure in study.folder.failures() if failure.trial.id in missing)
-    trials = study.trials
-    data = AnalysisInput(
-        study=study.name,
-        question=spec.question,
-        factors=study.factors,
-        trials=trials,
-        analysis=spec.analysis,
-        responses=study.responses,
-        references=spec.reference,
-        paired=spec.design.pairing == "shared",
-        replicates=study.replicates,
-        exclusions=study.exclusions,
-        failures=failures,
-        pending=len(missing) - len(failures),
-        confirmatory=fixed.get("sha256") == analysis_hash(spec),
-        random=random_factor(spec),
-        dataset_factor=_dataset_factor(spec),
-    )
-    findings = prove(data, analyse(data), default_cache_dir() / "proofs")
+    spec = run_spec(study)
+    data = run_input(study)
+    findings = prove(data, analyse_run(study, data), default_cache_dir() / "proofs")
     return StudyView(
         name=study.name,
         question=spec.question,
@@ -65,23 +45,13 @@ def build_view(run: Path) -> StudyView:
         declared=_declared(spec, study),
         factors=study.factors,
         findings=findings,
-        trials=trials,
+        trials=data.trials,
         curves=tuple(_curves(study)),
-        failures=failures,
+        failures=data.failures,
         environment=_environment(study),
         run_dir=str(run),
-        r_script=r_script(data, findings, exported_trials(trials_csv(trials), paired=data.paired)),
+        r_script=r_script(data, findings, exported_trials(trials_csv(data.trials), paired=data.paired)),
     )
-
-
-def _dataset_factor(spec: StudySpec) -> str | None:
-    """Return the factor each of whose levels sets the dataset, if there is one."""
-    for name, factor in spec.factors.items():
-        each_sets_it = not isinstance(factor.levels, tuple) and factor.path is None
-        patches = factor.levels.values() if isinstance(factor.levels, dict) else ()
-        if factor.path == "dataset" or (each_sets_it and all("dataset" in patch for patch in patches)):
-            return name
-    return None
 
 
 def _declared(spec: StudySpec, study: Study) -> Declared:

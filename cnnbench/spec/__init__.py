@@ -1,6 +1,7 @@
 """The study file: TOML in, validated values out, with the position of every error."""
 
-from cnnbench.spec.checks import component_places, in_order, patches, random_factor
+from cnnbench.spec.adaptive import CONFIRM, SETTING
+from cnnbench.spec.checks import component_places, dataset_factor, in_order, patches, random_factor
 from cnnbench.spec.contrast import parse_contrast
 from cnnbench.spec.declare import analysis_hash
 from cnnbench.spec.differences import differences, shown
@@ -13,6 +14,8 @@ from cnnbench.spec.model import (
     Hypothesis,
     Reference,
     ResponseSpec,
+    SeedsRule,
+    StageSpec,
     StudySpec,
 )
 from cnnbench.spec.overlay import set_path
@@ -21,6 +24,8 @@ from cnnbench.spec.recipe import Loss, LrFinder, Phase, Recipe, RecipeInput, Ref
 from cnnbench.spec.toml import KeyPath
 
 __all__ = [
+    "CONFIRM",
+    "SETTING",
     "AnalysisSpec",
     "DesignSpec",
     "Exclude",
@@ -36,12 +41,15 @@ __all__ = [
     "Ref",
     "Reference",
     "ResponseSpec",
+    "SeedsRule",
     "Split",
+    "StageSpec",
     "StudyFile",
     "StudySpec",
     "analysis_hash",
     "check_table",
     "component_places",
+    "dataset_factor",
     "did_you_mean",
     "differences",
     "explain",

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from cnnbench.spec.adaptive import check_adaptive
 from cnnbench.spec.contrast import parse_contrast
 from cnnbench.spec.overlay import set_path
 from cnnbench.spec.problems import Finding, check_table, did_you_mean
@@ -45,6 +46,7 @@ def check_study(data: Mapping[str, Any], spec: StudySpec | None, check_component
     yield from _check_responses(spec)
     yield from _check_analysis(spec)
     yield from _check_random(spec)
+    yield from check_adaptive(data, spec)
 
 
 def component_places(recipe: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, Any]]:
@@ -235,7 +237,12 @@ def _check_responses(spec: StudySpec) -> Iterator[Finding]:
 
 def random_factor(spec: StudySpec) -> str | None:
     """Return the factor whose levels are random datasets, or None where the study takes them as fixed."""
-    choosers = _dataset_factors(spec) if spec.analysis.datasets == "random" else []
+    return dataset_factor(spec) if spec.analysis.datasets == "random" else None
+
+
+def dataset_factor(spec: StudySpec) -> str | None:
+    """Return the only factor that chooses the dataset, or None where there is no such factor or several."""
+    choosers = _dataset_factors(spec)
     return choosers[0] if len(choosers) == 1 else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cnnbench.spec.model import StudySpec
@@ -15,9 +15,14 @@ def analysis_hash(spec: StudySpec) -> str:
     analysis = spec.analysis.model_dump(mode="json")
     if analysis["datasets"] == "fixed":
         del analysis["datasets"]  # the fingerprints of studies that were run before the key existed stay what they were
-    declared = {
+    declared: dict[str, Any] = {
         "analysis": analysis,
         "responses": {name: response.model_dump(mode="json") for name, response in spec.responses.items()},
         "pairing": spec.design.pairing,
     }
+    design = spec.design.model_dump(mode="json")
+    if spec.design.seeds is not None:
+        declared["seeds"] = design["seeds"]
+    if spec.design.kind == "sequential":
+        declared["sequential"] = {name: design[name] for name in ("stage", "baseline", "confirm")}
     return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()

@@ -71,14 +71,39 @@ class Exclude(Part):
     reason: str = Field(min_length=1, description="Printed in plan and report.")
 
 
+class SeedsRule(Part):
+    """`[design] seeds`: replicates are added by Stein's two-stage rule, in place of `replicates`."""
+
+    until_half_width: float = Field(
+        gt=0,
+        description="Half width of the primary effect's interval that is aimed at, in units of the analysis scale.",
+    )
+    pilot: int = Field(5, ge=3, description="Replicates of the first round; their spread decides how many follow.")
+    max: int = Field(30, ge=3, description="Never more replicates than this; the interval may then stay wider.")
+
+    @model_validator(mode="after")
+    def _has_room(self) -> Self:
+        if self.max < self.pilot:
+            raise ValueError("`max` is smaller than `pilot`.")
+        return self
+
+
+class StageSpec(Part):
+    """`[[design.stage]]`: one stage of a sequential design."""
+
+    factor: str = Field(description="The factor that this stage varies.")
+
+
 class DesignSpec(Part):
     """`[design]`: which cells are run, how often, and what replicates share."""
 
-    kind: Literal["factorial", "ofat", "cells"] = Field(
+    kind: Literal["factorial", "ofat", "cells", "sequential"] = Field(
         "factorial",
-        description="`factorial`: all combinations; `ofat`: one factor at a time around `baseline`; `cells`: listed.",
+        description="`factorial`: all combinations; `ofat`: one factor at a time around `baseline`; `cells`: listed; "
+        "`sequential`: stage by stage, the best level of a stage kept in the next.",
     )
-    replicates: int = Field(5, ge=1, description="Trials per cell.")
+    replicates: int = Field(5, ge=1, description="Trials per cell; in a sequential design of each stage.")
+    seeds: SeedsRule | None = Field(None, description="Add replicates until the primary effect's interval is narrow.")
     base_seed: int = Field(0, ge=0)
     pairing: Literal["shared", "independent"] = Field(
         "shared",
@@ -88,7 +113,13 @@ class DesignSpec(Part):
         "auto",
         description="`exclusive`: one trial at a time on a device; `auto`: exclusive if a response depends on time.",
     )
-    baseline: dict[str, LevelValue] = Field({}, description="Factor -> level; for `ofat`. Default: the first levels.")
+    baseline: dict[str, LevelValue] = Field(
+        {}, description="Factor -> level; for `ofat` and `sequential`. Default: the first levels."
+    )
+    stage: tuple[StageSpec, ...] = Field((), description="For `sequential`: the stages in their order.")
+    confirm: bool = Field(
+        default=True, description="For `sequential`: run baseline and selected setting again with new seeds."
+    )
     cells: tuple[dict[str, LevelValue], ...] = Field((), description="For `cells`: each a table factor -> level.")
     exclude: tuple[Exclude, ...] = ()
 
@@ -96,9 +127,25 @@ class DesignSpec(Part):
     def _fits_its_kind(self) -> Self:
         if (self.kind == "cells") != bool(self.cells):
             raise ValueError('`cells` and `kind = "cells"` belong together.')
-        if self.baseline and self.kind != "ofat":
-            raise ValueError('`baseline` belongs to `kind = "ofat"`.')
+        if self.baseline and self.kind not in {"ofat", "sequential"}:
+            raise ValueError('`baseline` belongs to `kind = "ofat"` and to `kind = "sequential"`.')
+        if (self.kind == "sequential") != bool(self.stage):
+            raise ValueError('`[[design.stage]]` and `kind = "sequential"` belong together.')
+        if self.seeds is not None:
+            self._check_seeds()
         return self
+
+    def _check_seeds(self) -> None:
+        if self.kind == "sequential":
+            raise ValueError(
+                "`seeds` cannot be used in a sequential design, whose stages have no single primary effect; "
+                "set `replicates`."
+            )
+        if self.pairing == "independent":
+            raise ValueError(
+                'the two-stage rule of `seeds` needs one value for each seed; set `pairing = "shared"`, or give '
+                "`replicates`."
+            )
 
 
 class ResponseSpec(Part):

@@ -25,6 +25,7 @@ from cnnbench.stats.trials.cells import cell_data, named, observed_cells, over_l
 from cnnbench.stats.trials.prepare import environment_refusal, examples_of, read_trials, scale_for, select, to_scale
 from cnnbench.stats.trials.random_levels import population, random_position
 from cnnbench.stats.variance import variance_budget
+from cnnbench.stats.words.adaptive import UNDECIDED, look_sentences
 from cnnbench.stats.words.notes import describe
 from cnnbench.stats.words.wording import effect_sentence, headline
 from cnnbench.types import Findings, Refusal, ResponseFindings
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         Claim,
         DesignAudit,
         ExampleComparison,
+        Look,
         MixedModel,
         OtherScale,
         RankComparison,
@@ -87,6 +89,8 @@ class _Work:
     """What leads where no hypothesis does: the finding over blocks that are datasets or examples."""
     ranks: RankComparison | None = None
     examples: ExampleComparison | None = None
+    promise: list[str] = field(default_factory=list)
+    """Of a two-stage design: how it came to its number of seeds, and whether its interval is as narrow as promised."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,6 +152,7 @@ def analyse(data: AnalysisInput) -> Findings:
     for work in works.values():
         own = {id(draft.found): draft for draft in work.further}
         work.further = [draft for draft in declared if id(draft.found) in own]
+    look = _promise(data, works)
     return Findings(
         study=data.study,
         question=data.question,
@@ -158,6 +163,7 @@ def analyse(data: AnalysisInput) -> Findings:
         references=_references(data, works),
         claims=_claims(data, works),
         versions={name: version(name) for name in ("cnnbench", "numpy", "pandas", "scipy", "statsmodels")},
+        look=look,
     )
 
 
@@ -210,6 +216,8 @@ def _start(data: AnalysisInput, trials: Trials, info: ResponseInfo, apart: Refus
     if beside is not None and again is not None and not isinstance(again, Refusal):
         cells = _cells(data, trials, selection, again[0], beside)
         work.other = Rescaled(beside, cells if position is None else over_levels(cells, position), work.counts)
+    if data.look is not None and work.data is not None:
+        work.data = replace(work.data, pilot=data.look.pilot)
     return work
 
 
@@ -346,6 +354,22 @@ def _refuse_unrecorded(data: AnalysisInput, works: dict[str, _Work]) -> None:
             main.refusals.append(Refusal(what, why, "Name one of the recorded responses in `[analysis]`."))
 
 
+def _promise(data: AnalysisInput, works: dict[str, _Work]) -> Look | None:
+    """Say how a two-stage design came to its number of seeds; return the decision with the width that it reached."""
+    if not data.two_stage:
+        return None
+    primary = data.analysis.primary
+    home = (primary.response if primary is not None else None) or data.responses[0].response.name
+    work = works[home]
+    if data.look is None:
+        work.promise.append(UNDECIDED)
+        return None
+    interval = None if work.primary is None else work.primary.effect.interval
+    look = replace(data.look, reached=None if interval is None else (interval.high - interval.low) / 2)
+    work.promise += look_sentences(look, work.setting)
+    return look
+
+
 def _hypotheses(data: AnalysisInput) -> list[tuple[str, Hypothesis]]:
     primary = data.analysis.primary
     further = [(f"further:{i}", hypothesis) for i, hypothesis in enumerate(data.analysis.further, start=1)]
@@ -354,6 +378,7 @@ def _hypotheses(data: AnalysisInput) -> list[tuple[str, Hypothesis]]:
 
 def _explore(work: _Work, cells: CellData, primary: Hypothesis | None) -> None:
     """Add the families that nobody declared; ``primary`` is None where there is none that can be answered."""
+    cells = replace(cells, pilot=())  # what nobody declared has the spread of all trials
     families, refusals = pairwise_families(cells, work.setting)
     if primary is not None:
         simple, refused = simple_families(cells, primary, work.setting)
@@ -386,7 +411,7 @@ def _finish(data: AnalysisInput, work: _Work) -> ResponseFindings:
         unit=setting.info.unit,
         scale=setting.scale,
         higher_is_better=setting.info.higher_is_better,
-        headline=head,
+        headline=" ".join([head, *work.promise]),
         audit=work.audit,
         cells=work.cells,
         marginals=work.marginals,

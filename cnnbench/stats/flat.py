@@ -18,19 +18,23 @@ def flat_rows(findings: Findings) -> Iterator[dict[str, Any]]:
 
     ``response``, ``scale``, ``kind`` (``test`` or ``effect``), ``table`` (key of the test table), then the fields of
     `Effect` and `TestRow` under their names, intervals as ``..._low`` and ``..._high``, those of `Classical` with
-    ``classical_`` or ``mixed_`` before them. A test's ``key`` is its term.
+    ``classical_`` or ``mixed_`` before them. A test's ``key`` is its term. Last comes ``stage``, of a sequential
+    design.
     """
     names = flat_columns()
-    for found in findings.responses:
-        for row in _rows(found):
-            flat = {"response": found.response, "scale": found.scale, **row}
-            yield {name: flat.get(name) for name in names}
+    parts: list[tuple[str | None, tuple[ResponseFindings, ...]]]
+    parts = [(stage.name, stage.responses) for stage in findings.stages] or [(None, findings.responses)]
+    for stage, responses in parts:
+        for found in responses:
+            for row in _rows(found):
+                flat = {"response": found.response, "scale": found.scale, **row, "stage": stage}
+                yield {name: flat.get(name) for name in names}
 
 
 def flat_columns() -> tuple[str, ...]:
     """Return the columns of every row."""
     names = (name for kind in (Effect, TestRow) for name in _names(kind) if name != "term")
-    return ("response", "scale", "kind", "table", *dict.fromkeys(names))
+    return ("response", "scale", "kind", "table", *dict.fromkeys(names), "stage")
 
 
 def _names(kind: type[Effect | TestRow | Classical]) -> Iterator[str]:

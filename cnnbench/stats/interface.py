@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cnnbench.spec import AnalysisSpec, Reference
-    from cnnbench.types import Blocks, Exclusion, Factor, Level, ResponseInfo, TrialFailure
+    from cnnbench.types import Blocks, Exclusion, Factor, Level, Look, ResponseInfo, TrialFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +54,7 @@ class AnalysisInput:
     """The factor whose levels are datasets, where there is one."""
     control: Level | None = None
     """The level that the ranks of the others are compared with, where there is one."""
+    two_stage: bool = False
+    """Whether the spread of a pilot decides how many replicates there are."""
+    look: Look | None = None
+    """How it decided; None before that."""

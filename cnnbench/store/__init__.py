@@ -3,6 +3,7 @@
 ``docs/file-format.md`` is the specification of the files.
 """
 
+from cnnbench.store.decisions import StoredDecision, add_decision, fingerprint, read_decisions, trials_fingerprint
 from cnnbench.store.run_folder import RunFolder
 from cnnbench.store.study import Study, cell_trials
 from cnnbench.store.trial_file import (
@@ -17,11 +18,16 @@ from cnnbench.store.trial_file import (
 __all__ = [
     "FORMAT_VERSION",
     "RunFolder",
+    "StoredDecision",
     "StoredTrial",
     "Study",
+    "add_decision",
     "cell_trials",
+    "fingerprint",
     "read_answers",
+    "read_decisions",
     "read_predictions",
     "read_trial",
+    "trials_fingerprint",
     "write_trial",
 ]

@@ -3,6 +3,7 @@
     runs/<study>/study.toml       the study file, as it was last run
                  plan.json        factors, cells, exclusions, trials by cell
                  analysis.json    the analysis plan and its hash, fixed before the first trial
+                 decisions.json   what was decided between rounds of trials, where the design has rounds
                  environment.json provenance of the last run
                  trials/<id>.h5   one file for each finished trial
                  failures/<id>.json
@@ -63,12 +64,13 @@ class RunFolder:
                     leftover.unlink(missing_ok=True)
 
     def empty(self) -> None:
-        """Remove all results, and the analysis plan that was fixed for them; only for whoever has the lock."""
+        """Remove all results, and what was fixed or decided for them; only for whoever has the lock."""
         with self._writing():
             for name in ("trials", "failures", "checkpoints", "report"):
                 if (self.path / name).exists():
                     shutil.rmtree(self.path / name)
-            (self.path / "analysis.json").unlink(missing_ok=True)
+            for name in ("analysis.json", "decisions.json"):
+                (self.path / name).unlink(missing_ok=True)
         self.create()
 
     @contextlib.contextmanager

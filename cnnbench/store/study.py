@@ -14,7 +14,7 @@ import numpy as np
 from cnnbench.errors import StoreError
 from cnnbench.store.run_folder import RunFolder
 from cnnbench.store.trial_file import StoredTrial, read_trial
-from cnnbench.types import Exclusion, Factor, Response, ResponseInfo
+from cnnbench.types import Exclusion, Factor, Response, ResponseInfo, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +47,8 @@ class Study:
     replicates: int
     planned: tuple[str, ...]
     """Ids of the planned trials, in order."""
+    stages: tuple[Stage, ...] = ()
+    """Of a sequential design, as far as they are planned."""
 
     @classmethod
     def open(cls, path: str | Path) -> Study:
@@ -69,6 +71,10 @@ class Study:
             exclusions=tuple(Exclusion(**exclusion) for exclusion in plan["exclusions"]),
             replicates=plan["replicates"],
             planned=tuple(trial["id"] for trial in plan["trials"]),
+            stages=tuple(
+                Stage(**{**stage, "cells": tuple(stage["cells"]), "replicates": tuple(stage["replicates"])})
+                for stage in plan.get("stages", ())
+            ),
         )
 
     @cached_property
@@ -84,18 +90,22 @@ class Study:
     def trials(self) -> pd.DataFrame:
         """One row for each finished trial: id, a column for each factor, replicate, responses, costs.
 
-        Seconds are wall seconds except for ``train_cpu_s``; ``num_examples`` counts the examples of the split that the
-        responses are read from; ``environment_key`` is equal for comparable trials.
+        A sequential design has a column ``stage``, too. Seconds are wall seconds except for ``train_cpu_s``;
+        ``num_examples`` counts the examples of the split that the responses are read from; ``environment_key`` is
+        equal for comparable trials.
         """
         import pandas as pd  # noqa: PLC0415 - planning a study needs no tables
 
         rows = [self._row(trial) for trial in self.stored]
-        columns = ["trial_id", *(factor.name for factor in self.factors), "replicate"]
+        columns = ["trial_id", *(factor.name for factor in self.factors), *(["stage"] if self.stages else [])]
+        columns += ["replicate"]
         columns += [info.response.name for info in self.responses]
         return pd.DataFrame(rows, columns=[*columns, *_COSTS, "num_examples", "environment_key"])
 
     def _row(self, trial: StoredTrial) -> dict[str, Any]:
         row: dict[str, Any] = {"trial_id": trial.id, "replicate": trial.replicate, **trial.cell}
+        if self.stages:
+            row["stage"] = next(stage.name for stage in self.stages if trial.replicate in stage.replicates)
         row.update({info.response.name: read_response(trial, info.response) for info in self.responses})
         row.update({name: getattr(trial.cost, name) for name in _COSTS})
         row["num_examples"] = trial.num_examples.get("test") or trial.num_examples.get("validation")
@@ -118,9 +128,10 @@ class Study:
         except ImportError:
             raise StoreError("curves need xarray; install it with `pip install cnnbench[xarray]`.") from None
         names = sorted({name for trial in self.stored for name in trial.scalars})
+        num_replicates = max([self.replicates, *(trial.replicate + 1 for trial in self.stored)])
         num_epochs = max((len(trial.phase) for trial in self.stored), default=0)
         dims = [*(factor.name for factor in self.factors), "replicate", "epoch"]
-        shape = [*(len(factor.levels) for factor in self.factors), self.replicates, num_epochs]
+        shape = [*(len(factor.levels) for factor in self.factors), num_replicates, num_epochs]
         arrays = {name: np.full(shape, np.nan) for name in names}
         for trial in self.stored:
             at = tuple(factor.levels.index(trial.cell[factor.name]) for factor in self.factors)
@@ -129,7 +140,7 @@ class Study:
         descriptions = {name: text for trial in self.stored for name, text in trial.descriptions.items()}
         attributes = {name: {"units": unit, "long_name": text} for name, (unit, text) in descriptions.items()}
         coordinates: dict[str, Any] = {factor.name: list(factor.levels) for factor in self.factors}
-        coordinates |= {"replicate": np.arange(self.replicates), "epoch": np.arange(num_epochs)}
+        coordinates |= {"replicate": np.arange(num_replicates), "epoch": np.arange(num_epochs)}
         variables = {
             f"{name}_by_epoch" if name in dims else name: (dims, arrays[name], attributes[name]) for name in names
         }

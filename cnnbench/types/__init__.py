@@ -18,6 +18,7 @@ from cnnbench.types.comparisons import (
     Retraining,
     Source,
 )
+from cnnbench.types.decisions import Choice, Decision, Look, Standing
 from cnnbench.types.findings import (
     Cell,
     Claim,
@@ -36,6 +37,7 @@ from cnnbench.types.findings import (
     Residuals,
     ResponseFindings,
     SelfCheck,
+    StageFindings,
     TestRow,
     TestTable,
     VarianceBudget,
@@ -51,6 +53,7 @@ from cnnbench.types.plan import (
     Plan,
     Response,
     ResponseInfo,
+    Stage,
     Stream,
     Trial,
 )
@@ -71,6 +74,7 @@ __all__ = [
     "Blocks",
     "Cell",
     "Checkup",
+    "Choice",
     "Claim",
     "Classical",
     "Comparison",
@@ -78,6 +82,7 @@ __all__ = [
     "Cost",
     "Curve",
     "DatasetInfo",
+    "Decision",
     "Declared",
     "DesignAudit",
     "Diagnosis",
@@ -93,6 +98,7 @@ __all__ = [
     "Interval",
     "Level",
     "LevelRank",
+    "Look",
     "MetricInfo",
     "MixedMean",
     "MixedModel",
@@ -114,6 +120,9 @@ __all__ = [
     "SectionTable",
     "SelfCheck",
     "Source",
+    "Stage",
+    "StageFindings",
+    "Standing",
     "Stream",
     "StudyView",
     "TestRow",

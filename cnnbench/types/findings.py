@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cnnbench.types.comparisons import ExampleComparison, RankComparison
+    from cnnbench.types.decisions import Choice, Look
     from cnnbench.types.plan import Exclusion, Factor, Level
 
 Verdict = Literal["different", "equivalent", "undetermined"]
@@ -401,6 +402,23 @@ class SelfCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class StageFindings:
+    """A stage of a sequential design, analysed on its own."""
+
+    name: str
+    """The factor's name, or ``confirm``."""
+    held: Mapping[str, Level]
+    """Levels of the factors that it does not vary; in the stage ``confirm`` the selected setting."""
+    replicates: tuple[int, ...]
+    choice: Choice | None
+    """None in the stage that confirms, and where nothing was chosen yet."""
+    sentences: tuple[str, ...]
+    """What was chosen, how sure that is, and what it does to the numbers."""
+    responses: tuple[ResponseFindings, ...]
+    """The primary response first; empty where no trial has finished."""
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """The analysis of a study."""
 
@@ -410,7 +428,7 @@ class Findings:
     confirmatory: bool
     """False where the analysis plan was changed after the first trial: everything is exploratory then."""
     responses: tuple[ResponseFindings, ...]
-    """The primary response first."""
+    """The primary response first; in a sequential design those of its last stage that has trials."""
     exclusions: tuple[Exclusion, ...]
     references: tuple[ReferenceCheck, ...]
     claims: tuple[Claim, ...]
@@ -420,3 +438,7 @@ class Findings:
     """None where it was not measured; a refusal of the primary response says why."""
     self_check: SelfCheck | None = None
     """None where it was not run."""
+    look: Look | None = None
+    """Of a two-stage design: how its number of replicates was decided."""
+    stages: tuple[StageFindings, ...] = ()
+    """Of a sequential design, in order."""

@@ -111,8 +111,24 @@ class Exclusion:
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage of a sequential design: one factor is varied, the others are held."""
+
+    name: str
+    """The factor's name, or ``confirm``."""
+    factor: str | None
+    """None in the stage that confirms, which compares two settings."""
+    held: Mapping[str, Level]
+    """Levels of the other factors; in the confirming stage those of all factors: the selected setting."""
+    cells: tuple[Mapping[str, Level], ...]
+    """Those that can be run, in the order of the levels; in the confirming stage the baseline and the selected one."""
+    replicates: tuple[int, ...]
+    """Its own: no stage shares seeds with another."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """The ordered trials of a study."""
+    """The ordered trials of a study, as far as they are decided."""
 
     study: str
     factors: tuple[Factor, ...]
@@ -121,3 +137,5 @@ class Plan:
     exclusions: tuple[Exclusion, ...]
     datasets: Mapping[str, DatasetInfo]
     """By data fingerprint."""
+    stages: tuple[Stage, ...] = ()
+    """Of a sequential design: those that are decided so far."""

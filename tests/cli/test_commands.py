@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from cnnbench.cli import commands
 from cnnbench.cli.catalogue import list_plugins
-from cnnbench.execute import RunOptions, open_session, run_session
+from cnnbench.cli.display import PlainDisplay
+from cnnbench.errors import AnalysisError
+from cnnbench.execute import RunOptions, RunSummary, Session, open_session, run_session
 from cnnbench.plugin import Dataset, hookimpl
 from cnnbench.registry import Registry
 from cnnbench.spec import StudyFile
+from cnnbench.types import TrialFailure
 
 
 @pytest.mark.parametrize(
@@ -77,3 +82,32 @@ def test_a_component_without_a_docstring_is_listed(monkeypatch: pytest.MonkeyPat
     list_plugins()
 
     assert "  wordless" in capsys.readouterr().out
+
+
+def test_a_study_that_cannot_go_on_writes_its_report_and_then_says_why(
+    study_path: Path, options: RunOptions, monkeypatch: pytest.MonkeyPatch
+):
+    summary = RunSummary(3, 1, 0, interrupted=False, num_planned=4, undecided="Nothing to choose from.")
+    written = []
+    monkeypatch.setattr(commands, "run_session", lambda *_: summary)
+    monkeypatch.setattr(commands, "write_and_print", lambda run, *_, **__: written.append(run.name))
+
+    with pytest.raises(AnalysisError, match=r"^Nothing to choose from\.$"):
+        commands.run_study(commands.Invocation(study_path, None, (), quiet=True), options)
+
+    assert written == ["tiny"]
+
+
+def test_the_display_counts_on_when_the_plan_grows(session: Session):
+    display = PlainDisplay(Console(file=io.StringIO()))
+    display.cnnbench_study_started(dataclasses.replace(session.plan, trials=session.plan.trials[:2]), 0, None)
+    for trial in session.plan.trials[:2]:
+        display.cnnbench_trial_finished(trial, TrialFailure(trial, "Diverged", "nan.", "", 0))
+
+    display.cnnbench_plan_extended(session.plan, 0, 30.0)
+    display.cnnbench_trial_finished(session.plan.trials[2], TrialFailure(trial, "Diverged", "nan.", "", 0))
+
+    lines = display.console.file.getvalue().splitlines()
+    assert lines[2] == "The plan has grown from 2 to 4 trials."
+    assert lines[3].startswith("[3/4] width 2, replicate 1: FAILED")
+    assert display.left_flops == pytest.approx(session.plan.trials[3].flops, rel=0.5)

@@ -89,6 +89,8 @@ def test_the_json_has_the_documented_keys(written: Path):
         "versions",
         "null_rate",
         "self_check",
+        "look",
+        "stages",
     ]
     assert document["format"] == export.FORMAT
 

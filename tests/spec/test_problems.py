@@ -140,7 +140,10 @@ def test_an_unknown_key_without_likeness_is_told_with_all_there_are(complaints: 
     [
         ("[design]\nreplicates = 0", "22:1 design.replicates: must be at least 1; got 0."),
         ('[design]\nkind = "cells"', '21:1 design: `cells` and `kind = "cells"` belong together.'),
-        ("[design]\nbaseline = { depth = 8 }", '21:1 design: `baseline` belongs to `kind = "ofat"`.'),
+        (
+            "[design]\nbaseline = { depth = 8 }",
+            '21:1 design: `baseline` belongs to `kind = "ofat"` and to `kind = "sequential"`.',
+        ),
         (
             '[design]\nexclude = [{ cell = { depth = {} }, reason = "x" }]',
             (

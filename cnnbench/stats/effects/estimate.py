@@ -89,10 +89,16 @@ def estimate(
     return welch(data, weights_M, what)
 
 
-def _paired(data: CellData, weights_M: NDArray[np.float64], what: str) -> Estimate | Refusal:
+def per_seed(data: CellData, weights_M: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[int | str, ...]]:
+    """Return the weighted sum of each replicate that has every cell it needs, and these replicates' labels."""
     used_M = np.abs(weights_M) > 1e-12
     complete_K = data.complete_rows(used_M)
     scores_K = data.y_KM[complete_K][:, used_M] @ weights_M[used_M] + data.offset * float(weights_M.sum())
+    return scores_K, tuple(label for label, kept in zip(data.replicates, complete_K, strict=True) if kept)
+
+
+def _paired(data: CellData, weights_M: NDArray[np.float64], what: str) -> Estimate | Refusal:
+    scores_K, labels = per_seed(data, weights_M)
     n = len(scores_K)
     if n < 2:
         return Refusal(
@@ -110,13 +116,20 @@ def _paired(data: CellData, weights_M: NDArray[np.float64], what: str) -> Estima
         )
     contrast = abs(float(weights_M.sum())) < 1e-9
     flip = sign_flip_p(scores_K) if contrast else None
+    pilot_K = scores_K[np.isin(labels, data.pilot)]
+    pilot_sd = float(pilot_K.std(ddof=1)) if len(pilot_K) > 1 else 0.0
+    if pilot_sd > data.tiny:  # Stein 1945: the spread that decided n is the pilot's, and so is that of the interval
+        sd, df = pilot_sd, len(pilot_K) - 1
+        how = f"Stein's two-stage t over the per-seed values of {n} replicates, with the spread of the pilot's {df + 1}"
+    else:
+        df, how = n - 1, f"one-sample t over the per-{data.block} values of {n} {blocks_word(data)}"
     return Estimate(
         float(scores_K.mean()),
         sd / n**0.5,
-        n - 1,
+        df,
         n,
         n,
-        f"one-sample t over the per-{data.block} values of {n} {blocks_word(data)}{_left_out(data, complete_K)}",
+        f"{how}{_left_out(data, np.isin(data.replicates, labels))}",
         flip,
         "exact sign-flip test" if flip is not None else "",
     )

@@ -111,6 +111,10 @@ def null_rate(
     Raises:
         AnalysisError: As `cnnbench.stats.analyse`.
     """
+    if data.two_stage:
+        why = "The pilot's spread decides the number of seeds, and the simulation takes that number as given."
+        remedy = "The interval's coverage is exact for normal noise (docs/statistics.md has it measured)."
+        return Refusal("null rate of the primary test", why, remedy)
     found = primary_test(data)
     if isinstance(found, Refusal):
         return found

@@ -26,12 +26,15 @@ def prove(
     """Add the measured null rate of the design, and this installation's error beside R.
 
     ``findings`` are those of ``data``. Both proofs are kept in the folder ``cache``. Where there is no primary test to
-    measure, a refusal of the primary response says so.
+    measure, a refusal of the primary response says so; a sequential design has no single one, and its choices carry
+    their own uncertainty.
 
     Raises:
         AnalysisError: As `cnnbench.stats.analyse`.
     """
     proved = replace(findings, self_check=check_installation(cache))
+    if findings.stages:
+        return proved
     measured = null_rate(data, cache, progress)
     if not isinstance(measured, Refusal):
         return replace(proved, null_rate=measured)

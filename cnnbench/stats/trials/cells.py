@@ -54,6 +54,8 @@ class CellData:
     block: str = "seed"
     """What a row of a paired design is, as sentences call it; where datasets are random the name of that factor, and a
     row holds means over replicates."""
+    pilot: tuple[int, ...] = ()
+    """Of a two-stage design: the replicates whose spread decided how many there are."""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,0 +1,1 @@
+"""Designs whose plan depends on results: how a decision is taken, and how the whole is analysed."""
