@@ -32,7 +32,9 @@ from cnnbench.types.plan import (
     Trial,
 )
 from cnnbench.types.results import (
+    COST_RESPONSES,
     Cost,
+    CostInfo,
     EpochRecord,
     MetricInfo,
     Predictions,
@@ -43,11 +45,13 @@ from cnnbench.types.results import (
 from cnnbench.types.view import Curve, Declared, Figure, Section, SectionTable, StudyView
 
 __all__ = [
+    "COST_RESPONSES",
     "STREAMS",
     "Cell",
     "Claim",
     "Classical",
     "Cost",
+    "CostInfo",
     "Curve",
     "DatasetInfo",
     "Declared",
