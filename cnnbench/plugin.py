@@ -179,6 +179,18 @@ class Model(Component):
         children = [name for name, child in network.named_children() if any(True for _ in child.parameters())]
         return {"body": children[:-1], "head": children[-1:]}
 
+    def chain(self, network: nn.Module) -> Sequence[nn.Module]:
+        """Return modules that compute what the network computes when they are applied one after another.
+
+        Where a phase trains the head alone, on images as they are, the engine computes what lies below it once for each
+        image. That works up to the first module that draws at random (dropout) or learns. They are modules of the
+        network, or such without parameters (`torch.nn.Flatten`). Empty where a network cannot be written so; by default
+        the children of a `torch.nn.Sequential`.
+        """
+        from torch import nn  # noqa: PLC0415 - a plan must not wait for torch
+
+        return list(network.children()) if type(network).forward is nn.Sequential.forward else ()
+
 
 class Dataset(Component):
     """Labelled images."""

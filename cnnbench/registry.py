@@ -28,6 +28,7 @@ from cnnbench.plugin import (
     Scheduler,
 )
 from cnnbench.spec import Finding, Ref, StudySpec, check_table, did_you_mean
+from cnnbench.types import COST_RESPONSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -40,7 +41,7 @@ _C = TypeVar("_C", bound=Component)
 _as_text = json.JSONEncoder(default=str).encode
 _KEY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _RESERVED = frozenset({"use", "version", "key"})
-_RESERVED_METRICS = frozenset({"logits", "label", "example"})
+_RESERVED_METRICS = frozenset({"logits", "label", "example"}) | COST_RESPONSES.keys()
 """What a component's table and identity say already; no parameter may be called so."""
 _log = logging.getLogger(__name__)
 

@@ -61,7 +61,7 @@ class TrainingData:
         normalization: Normalization,
         device: torch.device,
     ) -> None:
-        self.device = device
+        self.device, self.normalization = device, normalization
         self.images_NCHW = torch.from_numpy(images_NCHW)
         self.label_N = torch.from_numpy(label_N).to(device)
         if device.type != "cpu" and self.images_NCHW.nbytes < _free_bytes(device) // 2:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from cnnbench.errors import Problem, SpecError
 from cnnbench.plugin import component_identity
 from cnnbench.spec import RecipeInput, check_table, component_places, in_order, patches, set_path
-from cnnbench.types import Exclusion, Factor, Level, Response, ResponseInfo
+from cnnbench.types import COST_RESPONSES, Exclusion, Factor, Level, Response, ResponseInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -173,6 +173,13 @@ def responses_of(spec: StudySpec, registry: Registry) -> tuple[ResponseInfo, ...
     metrics = {ref.use: registry.metric(ref) for ref in spec.trial.metrics}
     infos = []
     for name in dict.fromkeys(names):
+        if name in COST_RESPONSES:
+            cost = COST_RESPONSES[name]
+            response = Response(name, name)
+            infos.append(
+                ResponseInfo(response, cost.long_name, cost.unit, cost.higher_is_better, "positive", cost.uses_time)
+            )
+            continue
         declared = spec.responses.get(name)
         response = (
             Response(name, declared.metric, declared.view, declared.phase, declared.epoch)

@@ -167,9 +167,13 @@ def _outcomes(
     from cnnbench.execute.inprocess import run_in_process  # noqa: PLC0415 - see above
     from cnnbench.execute.pool import Pool  # noqa: PLC0415 - see above
     from cnnbench.execute.worker import WorkerSetup  # noqa: PLC0415 - see above
+    from cnnbench.train import FeatureFolder  # noqa: PLC0415 - see above
 
     devices = worker_devices(session, options)
-    setup = WorkerSetup(session.datasets, session.folder.path / "checkpoints", options.checkpoint_every_s)
+    # A trial whose time counts computes its features itself: borrowed ones would cost it nothing.
+    features = FeatureFolder(default_cache_dir() / "features", shared=not session.exclusive)
+    checkpoints = session.folder.path / "checkpoints"
+    setup = WorkerSetup(session.datasets, checkpoints, options.checkpoint_every_s, features)
     if options.workers == 0:
         yield from run_in_process(session.pending, registry, setup, devices[0], observers, tick)
     else:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cnnbench.data import PreparedDataset
+    from cnnbench.train import FeatureFolder
     from cnnbench.types import EpochRecord, Trial, TrialOutcome
 
 _PR_SET_PDEATHSIG = 1
@@ -33,6 +34,8 @@ class WorkerSetup:
     """By data fingerprint."""
     checkpoints: Path
     checkpoint_every_s: float
+    features: FeatureFolder | None = None
+    """Where features of frozen layers may be kept on the disk."""
 
 
 class PipeListener:
@@ -52,7 +55,7 @@ class PipeListener:
 
 def request_for(trial: Trial, setup: WorkerSetup, device: str) -> TrialRequest:
     """Return the request to run a trial on a device."""
-    return TrialRequest(trial, device, setup.checkpoints / f"{trial.id}.pt", setup.checkpoint_every_s)
+    return TrialRequest(trial, device, setup.checkpoints / f"{trial.id}.pt", setup.checkpoint_every_s, setup.features)
 
 
 def worker_main(

@@ -72,6 +72,13 @@ def _cost_notes(view: StudyView) -> tuple[str, ...]:
             notes.append(
                 f"{fmt.plural(beside, 'trial')} ran beside others on the same device: their seconds measure both."
             )
+    if "features_reused" in view.trials.columns:
+        reused = int((view.trials["features_reused"] > 0).sum())
+        if reused:
+            notes.append(
+                f"{fmt.plural(reused, 'trial')} took the features of frozen layers from an earlier trial: their "
+                "seconds lack what that one spent on them."
+            )
     return tuple(notes)
 
 

@@ -12,7 +12,7 @@ from cnnbench.spec.contrast import parse_contrast
 from cnnbench.spec.overlay import set_path
 from cnnbench.spec.problems import Finding, check_table, did_you_mean
 from cnnbench.spec.recipe import RecipeInput
-from cnnbench.types import Cost
+from cnnbench.types import COST_RESPONSES, Cost
 
 if TYPE_CHECKING:
     from cnnbench.spec.model import FactorSpec, Hypothesis, Reference, StudySpec
@@ -23,6 +23,7 @@ ComponentCheck = Callable[[str, Mapping[str, Any]], list[Finding]]
 
 _COLUMNS = frozenset(
     {"trial_id", "replicate", "epoch", "environment_key", *(field.name for field in dataclasses.fields(Cost))}
+    | COST_RESPONSES.keys()
 )
 """Columns and dimensions of the results that no factor may be called after."""
 
@@ -289,7 +290,7 @@ def _check_random(spec: StudySpec) -> Iterator[Finding]:
 
 
 def _check_analysis(spec: StudySpec) -> Iterator[Finding]:
-    known = {metric.use for metric in spec.trial.metrics} | set(spec.responses)
+    known = {metric.use for metric in spec.trial.metrics} | set(spec.responses) | set(COST_RESPONSES)
     wanted: list[tuple[KeyPath, str]] = [(("analysis", "response"), spec.analysis.response)]
     wanted += [(("analysis", "also", i), name) for i, name in enumerate(spec.analysis.also)]
     wanted += [(("reference", i, "response"), entry.response) for i, entry in enumerate(spec.reference)]

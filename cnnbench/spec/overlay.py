@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
     from cnnbench.spec.toml import KeyPath
 
-_WHOLE = frozenset({"cell", "cells", "levels", "primary", "trainable"})
+_WHOLE = frozenset({"baseline", "cell", "cells", "levels", "primary", "trainable"})
 """Tables that an overlay replaces as a whole: half of an old set of levels, or of an old question, is never meant."""
 
 
 def overlay(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``base`` with ``patch`` laid over it.
 
-    Tables are merged key by key, except for those that only make sense as a whole (levels, cells, the primary
-    hypothesis, multipliers of layer groups) and for components that change what they ``use``; named tables patch the
-    entries of a list that carry the same ``name`` or ``use`` (``[profiles.paper.trial.phases.sgdr]``); everything else
-    is replaced.
+    Tables are merged key by key, except for those that only make sense as a whole (levels, cells, the baseline, the
+    primary hypothesis, multipliers of layer groups) and for components that change what they ``use``; named tables
+    patch the entries of a list that carry the same ``name`` or ``use`` (``[profiles.paper.trial.phases.sgdr]``);
+    everything else is replaced.
     """
     result = {key: copy.deepcopy(value) for key, value in base.items()}
     for key, value in patch.items():

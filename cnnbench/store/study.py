@@ -14,7 +14,7 @@ import numpy as np
 from cnnbench.errors import StoreError
 from cnnbench.store.run_folder import RunFolder
 from cnnbench.store.trial_file import StoredTrial, read_trial
-from cnnbench.types import Exclusion, Factor, Response, ResponseInfo, Stage
+from cnnbench.types import COST_RESPONSES, Exclusion, Factor, Response, ResponseInfo, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,10 @@ _COSTS = (
     "peak_memory_bytes",
     "concurrent_trials",
     "resumed",
+    "train_images",
+    "images_per_s",
+    "features_s",
+    "features_reused",
 )
 
 
@@ -100,7 +104,8 @@ class Study:
         columns = ["trial_id", *(factor.name for factor in self.factors), *(["stage"] if self.stages else [])]
         columns += ["replicate"]
         columns += [info.response.name for info in self.responses]
-        return pd.DataFrame(rows, columns=[*columns, *_COSTS, "num_examples", "environment_key"])
+        columns += [name for name in _COSTS if name not in columns]  # a cost may be a response
+        return pd.DataFrame(rows, columns=[*columns, "num_examples", "environment_key"])
 
     def _row(self, trial: StoredTrial) -> dict[str, Any]:
         row: dict[str, Any] = {"trial_id": trial.id, "replicate": trial.replicate, **trial.cell}
@@ -148,11 +153,13 @@ class Study:
 
 
 def read_response(trial: StoredTrial, response: Response) -> float:
-    """Return the number that a response reads from a trial's curves; NaN where the metric has none.
+    """Return the number that a response reads from a trial's curves or costs; NaN where there is none.
 
     Raises:
         StoreError: The trial was run without what the response needs.
     """
+    if response.metric in COST_RESPONSES:
+        return float(getattr(trial.cost, response.metric))
     split = "test" if _name("test", response) in trial.scalars else "validation"
     name = _name(split, response)
     if name not in trial.scalars:

@@ -116,6 +116,9 @@ def _write_attributes(file: h5py.File, result: TrialResult) -> None:
         "peak_memory_bytes": cost.peak_memory_bytes,
         "concurrent_trials": cost.concurrent_trials,
         "resumed": np.int8(cost.resumed),
+        "train_images": cost.train_images,
+        "features_s": cost.features_s,
+        "features_reused": np.int8(cost.features_reused),
     }
     if result.found_lr is not None:
         attributes["found_lr"] = result.found_lr
@@ -237,6 +240,9 @@ def _read(file: h5py.File, path: Path) -> StoredTrial:
             peak_memory_bytes=int(attributes["peak_memory_bytes"]),
             concurrent_trials=int(attributes["concurrent_trials"]),
             resumed=bool(attributes["resumed"]),
+            train_images=int(attributes.get("train_images", 0)),
+            features_s=float(attributes.get("features_s", 0.0)),
+            features_reused=bool(attributes.get("features_reused", False)),
         ),
         found_lr=float(attributes["found_lr"]) if "found_lr" in attributes else None,
         phase=tuple(text.decode() for text in file["phase"][()]),

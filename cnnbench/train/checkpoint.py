@@ -34,6 +34,8 @@ class Checkpoint:
     found_lr: float | None
     evaluation_s: float
     total_s: float
+    features_s: float = 0.0
+    features_reused: bool = False
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -52,6 +54,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "found_lr": checkpoint.found_lr,
         "evaluation_s": checkpoint.evaluation_s,
         "total_s": checkpoint.total_s,
+        "features_s": checkpoint.features_s,
+        "features_reused": checkpoint.features_reused,
     }
     temporary = path.with_suffix(".tmp")
     try:
@@ -80,6 +84,8 @@ def load_checkpoint(path: Path, trial_id: str, device: torch.device) -> Checkpoi
         found_lr=state["found_lr"],
         evaluation_s=state["evaluation_s"],
         total_s=state["total_s"],
+        features_s=state.get("features_s", 0.0),
+        features_reused=state.get("features_reused", False),
     )
 
 

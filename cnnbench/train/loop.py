@@ -13,7 +13,7 @@ import copy
 import itertools
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,9 +22,11 @@ from torch.nn import functional
 from cnnbench.data import split_examples
 from cnnbench.data.batches import Normalization, TrainingData, stream_seed
 from cnnbench.design import build_network, group_multipliers, trainable_groups
-from cnnbench.plugin import EvaluationBatch, ParameterGroup, Progress
+from cnnbench.environment import comparability
+from cnnbench.plugin import EvaluationBatch, ParameterGroup, Progress, component_identity
 from cnnbench.spec import Recipe
 from cnnbench.train.evaluate import Evaluator, autocast, compute_metrics, metric_infos, predictions
+from cnnbench.train.features import FeatureData, cut_network, feature_key
 from cnnbench.train.lr_finder import find_lr
 from cnnbench.types import EpochRecord, Predictions
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from cnnbench.registry import Registry
     from cnnbench.spec import Phase
     from cnnbench.train.evaluate import View
+    from cnnbench.train.features import FeatureFolder
     from cnnbench.types import MetricInfo, Trial
 
 _FINDER_EPOCHS = 2**40
@@ -51,7 +54,14 @@ class DivergedError(Exception):
 class Training:
     """One trial while it trains."""
 
-    def __init__(self, trial: Trial, registry: Registry, dataset: PreparedDataset, device: torch.device) -> None:
+    def __init__(
+        self,
+        trial: Trial,
+        registry: Registry,
+        dataset: PreparedDataset,
+        device: torch.device,
+        features: FeatureFolder | None = None,
+    ) -> None:
         self.trial, self.dataset, self.device = trial, dataset, device
         self.recipe = Recipe.model_validate(trial.recipe)
         self.seeds: Mapping[str, int] = trial.seeds
@@ -74,6 +84,13 @@ class Training:
         names = [phase.name for phase in self.recipe.phases]
         self._flops_per_image = dict(zip(names, trial.flops_per_image, strict=True))
         self._data: dict[int, TrainingData] = {}
+        self._feature_folder = features
+        self._features: dict[str, FeatureData] = {}
+        self._inputs: tuple[nn.Module, TrainingData] | None = None
+        """What the present phase trains, and on what: the rest of a cut network on features; None for all of it."""
+        self._unbilled: FeatureData | None = None
+        """Features that were computed for the present phase; its first epoch answers for the time."""
+        self.features_s, self.features_reused = 0.0, False
 
     def _new_network(self) -> nn.Module:
         torch.manual_seed(self.seeds["init"])
@@ -85,10 +102,49 @@ class Training:
     # -------------------------------------------------------------------------------------------- phases
 
     def enter_phase(self, phase: Phase) -> None:
-        """Freeze what the phase freezes, build its optimizer, and warm everything up on throw-away copies."""
+        """Freeze what the phase freezes, build its optimizer, and warm everything up on throw-away copies.
+
+        The features of a frozen body are computed here, where the phase allows it; its first epoch pays for them.
+        """
         self._freeze(phase)
         self.optimizer = self._new_optimizer(phase, self.groups)
+        self._inputs = self._cut(phase)
         self._warm_up(phase)
+
+    def _cut(self, phase: Phase) -> tuple[nn.Module, TrainingData] | None:
+        """Return the trained rest of the network and the features of its frozen body; None where that cannot be."""
+        self._unbilled = None
+        *body, _ = self._multipliers(phase).values()
+        chain = () if self.augmentations or any(body) else tuple(self.model.chain(self.network))
+        if not chain:
+            return None
+        images, precision = self.data(phase.size_px), self.recipe.precision
+        self._set_mode(self.network)
+        some_BCHW, _ = images.batch(torch.from_numpy(self.parts.train[:4]), (), None)
+        cut = cut_network(self.network, chain, some_BCHW, precision) if len(some_BCHW) > 1 else None
+        if cut is None:
+            return None
+        key = feature_key(cut, self._feature_facts(phase))
+        if key not in self._features:
+            features = FeatureData(images, cut, precision)
+            features.keep(key, self._feature_folder)
+            self.features_s += features.compute_s
+            self.features_reused |= features.reused
+            self._unbilled, self._features = features, {key: features}
+        return cut.rest, self._features[key]
+
+    def _feature_facts(self, phase: Phase) -> dict[str, Any]:
+        """Return what decides the features of a frozen body beside its state."""
+        normalization = self.data(phase.size_px).normalization
+        return {
+            "model": component_identity(self.model),
+            "data": self.trial.data_fingerprint,
+            "size_px": phase.size_px,
+            "resize": self.recipe.resize,
+            "mean": normalization.mean_C.tolist(),
+            "std": normalization.std_C.tolist(),
+            "machine": comparability(str(self.device), self.recipe.precision),
+        }
 
     def _freeze(self, phase: Phase) -> None:
         multipliers = self._multipliers(phase)
@@ -111,14 +167,16 @@ class Training:
 
     def _warm_up(self, phase: Phase) -> None:
         """Take one step on copies, so that the clock does not see kernels being chosen and memory being fetched."""
-        network = copy.deepcopy(self.network)
-        optimizer = self._new_optimizer(phase, trainable_groups(self.model, network))
-        data = self.data(phase.size_px)
+        network, data = self._trained_on(phase)
+        copied = copy.deepcopy(network)
+        copy_of = dict(zip(network.parameters(), copied.parameters(), strict=True))
+        groups = {name: [copy_of[one] for one in members if one in copy_of] for name, members in self.groups.items()}
+        optimizer = self._new_optimizer(phase, groups)
         index_B = torch.from_numpy(self.parts.train[: self.recipe.batch_size])
         generator = torch.Generator().manual_seed(0)
-        images_BCHW, label_B = data.batch(index_B, self.augmentations, generator)
-        self._set_mode(network)
-        self.loss(network, images_BCHW, label_B).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        inputs_B, label_B = data.batch(index_B, self.augmentations, generator)
+        self._set_mode(copied)
+        self.loss(copied, inputs_B, label_B).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
         self._synchronize()
 
@@ -181,18 +239,19 @@ class Training:
         loss_sum = torch.zeros((), device=self.device)
         hits = torch.zeros((), device=self.device, dtype=torch.int64)
         num_seen, multiplier = 0, 0.0
+        network, data = self._trained_on(phase)
         torch.manual_seed(stream_seed(self.seeds["dropout"], epoch))
         self._set_mode(self.network)
         self._synchronize()
         wall, cpu = time.perf_counter(), time.thread_time()
-        for step, (images_BCHW, label_B) in enumerate(self._epoch_batches(phase, epoch)):
+        for step, (inputs_B, label_B) in enumerate(self._epoch_batches(phase, epoch, data)):
             progress = Progress(epoch_in_phase * steps + step, phase.epochs * steps, steps)
             multiplier = scheduler.multiplier(progress)
             for group, base_lr in zip(optimizer.param_groups, base_lrs, strict=True):
                 group["lr"] = base_lr * multiplier
             optimizer.zero_grad(set_to_none=True)
             with autocast(self.device, self.recipe.precision):
-                logits_BK = self.network(images_BCHW)
+                logits_BK = network(inputs_B)
             loss = self._loss_of_logits(logits_BK, label_B)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimizer.step()
@@ -201,6 +260,11 @@ class Training:
             num_seen += len(label_B)
         self._synchronize()
         train_s, train_cpu_s = time.perf_counter() - wall, time.thread_time() - cpu
+        if epoch_in_phase == 0 and self._unbilled is not None:  # a resumed trial has paid before
+            share = len(self.parts.train) / len(data.label_N)
+            train_s += share * self._unbilled.compute_s
+            train_cpu_s += share * self._unbilled.compute_cpu_s
+            self.evaluation_s += (1 - share) * self._unbilled.compute_s
         mean_loss = float(loss_sum) / num_seen
         if not math.isfinite(mean_loss):
             raise DivergedError(f"the training loss became {mean_loss} in epoch {epoch} (phase `{phase.name}`).")
@@ -228,16 +292,22 @@ class Training:
         """Training steps of an epoch."""
         return math.ceil(self.examples_per_epoch / self.recipe.batch_size)
 
-    def _epoch_batches(self, phase: Phase, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def _trained_on(self, phase: Phase) -> tuple[nn.Module, TrainingData]:
+        """Return what the present phase sends its batches through, and where they come from."""
+        return self._inputs or (self.network, self.data(phase.size_px))
+
+    def _epoch_batches(
+        self, phase: Phase, epoch: int, data: TrainingData | None = None
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         seeds = (self.seeds["order"], self.seeds["augment"], epoch)
-        return self.data(phase.size_px).training_batches(
-            self.parts.train, self.recipe.batch_size, seeds, self.augmentations
-        )
+        data = self.data(phase.size_px) if data is None else data
+        return data.training_batches(self.parts.train, self.recipe.batch_size, seeds, self.augmentations)
 
     def _predict(self, phase: Phase, split: str, view: View) -> Predictions:
         indices: NDArray[np.int64] = getattr(self.parts, split)
-        data = self.data(phase.size_px)
-        logits_NK = self.evaluator.logits_NK(self.network, data, indices, view)
+        images = self.data(phase.size_px)
+        network, data = self._trained_on(phase) if view == "plain" else (self.network, images)
+        logits_NK = self.evaluator.logits_NK(network, data, indices, view)
         # An argmax over NaN is still a class: such an accuracy would look like a number.
         if not bool(logits_NK.isfinite().all()):
             raise DivergedError(f"the outputs on the {split} part are no longer finite (phase `{phase.name}`).")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cnnbench.data import PreparedDataset
     from cnnbench.registry import Registry
     from cnnbench.spec import Phase
+    from cnnbench.train.features import FeatureFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class TrialRequest:
     """File of its checkpoint; None for no checkpoints."""
     checkpoint_every_s: float = 30.0
     """Least time between two checkpoints, seconds; 0 for one at each epoch."""
+    features: FeatureFolder | None = None
+    """Where features of frozen layers may be kept on the disk; None: in memory only."""
 
 
 class Listener(Protocol):
@@ -82,7 +85,7 @@ class _Run:
     def to_end(self) -> TrialResult:
         device = torch.device(self.request.device)
         _reset_peak_memory(device)
-        training = Training(self.request.trial, self.registry, self.dataset, device)
+        training = Training(self.request.trial, self.registry, self.dataset, device, self.request.features)
         checkpoint = self._load(device)
         if checkpoint is not None:
             self._restore(training, checkpoint)
@@ -122,6 +125,7 @@ class _Run:
         training.train_s = sum(record.train_s for record in self.records)
         training.train_flops = sum(record.flops for record in self.records)
         training.evaluation_s = checkpoint.evaluation_s
+        training.features_s, training.features_reused = checkpoint.features_s, checkpoint.features_reused
         if checkpoint.found_lr is not None:
             training.found_lr = training.base_lr = checkpoint.found_lr
         self.spent_before_s = checkpoint.total_s
@@ -141,6 +145,8 @@ class _Run:
             records=tuple(self.records),
             found_lr=training.found_lr,
             evaluation_s=training.evaluation_s,
+            features_s=training.features_s,
+            features_reused=training.features_reused,
             total_s=self.spent_before_s + now - self.started_at,
         )
         # A full disk costs the checkpoint, not the trial; if it stays full, writing the result will say so.
@@ -159,6 +165,9 @@ class _Run:
             peak_memory_bytes=_peak_memory_bytes(training.device),
             concurrent_trials=1,
             resumed=resumed,
+            train_images=len(self.records) * training.examples_per_epoch,
+            features_s=training.features_s,
+            features_reused=training.features_reused,
         )
         return TrialResult(
             trial=self.request.trial,

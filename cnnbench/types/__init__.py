@@ -58,7 +58,9 @@ from cnnbench.types.plan import (
     Trial,
 )
 from cnnbench.types.results import (
+    COST_RESPONSES,
     Cost,
+    CostInfo,
     EpochRecord,
     MetricInfo,
     Predictions,
@@ -69,6 +71,7 @@ from cnnbench.types.results import (
 from cnnbench.types.view import Curve, Declared, Figure, Section, SectionTable, StudyView
 
 __all__ = [
+    "COST_RESPONSES",
     "STREAMS",
     "Accuracy",
     "Blocks",
@@ -80,6 +83,7 @@ __all__ = [
     "Comparison",
     "Condition",
     "Cost",
+    "CostInfo",
     "Curve",
     "DatasetInfo",
     "Decision",

@@ -5,7 +5,9 @@ Shapes: E epochs, N examples, K classes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -86,6 +88,41 @@ class Cost:
     """The most trials that ran on the same device at the same time, this one included."""
     resumed: bool
     """Whether the trial went on from a checkpoint."""
+    train_images: int = 0
+    """Images that the training steps have seen, each as often as it came; 0 where it was not recorded."""
+    features_s: float = 0.0
+    """Wall seconds in which the features of a frozen body were computed once for every image; contained in ``train_s``
+    and ``evaluation_s`` according to the parts' sizes."""
+    features_reused: bool = False
+    """Whether the features of a frozen body were those of an earlier trial, so that ``train_s`` lacks them."""
+
+    @property
+    def images_per_s(self) -> float:
+        """Training images per second of training; NaN where the images were not recorded."""
+        return self.train_images / self.train_s if self.train_images and self.train_s else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class CostInfo:
+    """How a cost of a trial is to be read as a response."""
+
+    long_name: str
+    unit: str
+    higher_is_better: bool
+    uses_time: bool = False
+
+
+COST_RESPONSES: Mapping[str, CostInfo] = MappingProxyType(
+    {
+        "train_s": CostInfo("Training time", "s", higher_is_better=False, uses_time=True),
+        "total_s": CostInfo("Total time", "s", higher_is_better=False, uses_time=True),
+        "images_per_s": CostInfo("Training images per second", "s-1", higher_is_better=True, uses_time=True),
+        "flops": CostInfo("Floating-point operations of training", "1", higher_is_better=False),
+        "parameters": CostInfo("Parameters", "1", higher_is_better=False),
+        "peak_memory_bytes": CostInfo("Peak memory", "byte", higher_is_better=False),
+    }
+)
+"""Costs that a study may name as responses, beside its metrics; each is above 0."""
 
 
 @dataclass(frozen=True, slots=True)

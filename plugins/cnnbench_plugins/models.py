@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import nn
+
+    from cnnbench_plugins.networks.blocks import BlockNetwork
+    from cnnbench_plugins.networks.pretrained import PretrainedNetwork
+    from cnnbench_plugins.networks.residual import ResidualNetwork
 
 __all__ = ["BlockCnn", "ResNetD", "ResNetSmall", "Torchvision"]
 
@@ -62,6 +66,10 @@ class ResNetSmall(Model):
         """Return ``early`` (stem and first stage), ``middle`` (second and third stage) and ``head``."""
         return {"early": ["stem", "stage1"], "middle": ["stage2", "stage3"], "head": ["head"]}
 
+    def chain(self, network: nn.Module) -> Sequence[nn.Module]:
+        """Return stem, stages, pooling, dropout and head."""
+        return cast("ResidualNetwork", network).chain()
+
 
 class ResNetD(Model):
     """ResNet-D (He et al. 2019, arXiv:1812.01187, section 4): a stem of three convolutions, averaging shortcuts."""
@@ -79,6 +87,12 @@ class ResNetD(Model):
     def layer_groups(self, network: nn.Module) -> Mapping[str, Sequence[str]]:  # noqa: ARG002 - the same for all depths
         """Return ``early`` (stem, first and second stage), ``middle`` (third and fourth stage) and ``head``."""
         return {"early": ["conv1", "bn1", "layer1", "layer2"], "middle": ["layer3", "layer4"], "head": ["fc"]}
+
+    def chain(self, network: nn.Module) -> Sequence[nn.Module]:
+        """Return stem, stages, pooling, dropout and head."""
+        from cnnbench_plugins.networks.resnet_d import chain_of
+
+        return chain_of(network)
 
 
 class BlockCnn(Model):
@@ -129,8 +143,14 @@ class BlockCnn(Model):
         """Return ``body`` (the blocks and the dense layer) and ``head``."""
         return {"body": ["blocks", "dense"], "head": ["head"]}
 
+    def chain(self, network: nn.Module) -> Sequence[nn.Module]:
+        """Return the blocks, the dense layer and the head."""
+        return cast("BlockNetwork", network).chain()
+
 
 TorchvisionName = Literal[
+    "alexnet",
+    "googlenet",
     "resnet18",
     "resnet34",
     "resnet50",
@@ -151,10 +171,13 @@ _WEIGHTS_SUFFIXES = (".pth", ".pt")
 
 
 class Torchvision(Model):
-    """ResNet (He et al. 2015, arXiv:1512.03385) or VGG (Simonyan & Zisserman 2014, arXiv:1409.1556) of torchvision.
+    """ResNet, VGG, AlexNet or GoogLeNet of torchvision, pre-trained or not.
 
-    The last layer is replaced by dropout and a linear head for the study's classes. Images of one channel are given to
-    all three input channels. VGG needs images of at least 32 px.
+    ResNet: He et al. (2015, arXiv:1512.03385); VGG: Simonyan & Zisserman (2014, arXiv:1409.1556); AlexNet: Krizhevsky
+    (2014, arXiv:1404.5997); GoogLeNet: Szegedy et al. (2014, arXiv:1409.4842), without its auxiliary classifiers. The
+    last layer is replaced by dropout and a linear head for the study's classes. Images of one channel are given to all
+    three input channels. VGG needs images of at least 32 px, AlexNet of 63 px. Pre-trained weights of GoogLeNet were
+    learnt on images from -1 to 1; with them it expects ImageNet's normalisation, as the others do, and converts it.
     """
 
     key = "torchvision"
@@ -165,11 +188,16 @@ class Torchvision(Model):
         "`IMAGENET1K_V2`, or a file of weights (.pth); a file may be named with `~` and `${VARIABLE}`.",
     )
     dropout: float | None = Field(
-        None, ge=0, lt=1, description="Dropout before the head, in VGG also below it; default: 0.5 in VGG, else none."
+        None,
+        ge=0,
+        lt=1,
+        description="Dropout before the head, in VGG and AlexNet also between the dense layers; default: torchvision's "
+        "own (0.5 in VGG, 0.5 below AlexNet's dense layers, 0.2 in GoogLeNet, none in ResNet).",
     )
     classifier: Literal["own", "linear"] = Field(
         "own",
-        description="`linear`: global average pooling and one linear layer in place of VGG's three; ResNet has it so.",
+        description="`linear`: global average pooling and one linear layer in place of VGG's and AlexNet's three; the "
+        "others have it so.",
     )
 
     @field_validator("weights")
@@ -204,16 +232,26 @@ class Torchvision(Model):
         """Return ``early`` (geometric features), ``middle`` (composed features) and ``head`` (new).
 
         ResNet is cut after its second of four stages, as fast.ai's course did, from which Wanger & Frohn took the
-        method; VGG after its third of five pooling layers.
+        method; GoogLeNet before its fourth group of modules; VGG after its third of five pooling layers, AlexNet after
+        its first of three.
         """
-        body = network.get_submodule("net")
         if self.name.startswith("resnet"):
             early = ["net.conv1", "net.bn1", "net.layer1", "net.layer2"]
             return {"early": early, "middle": ["net.layer3", "net.layer4"], "head": ["head"]}
+        body = network.get_submodule("net")
+        if self.name == "googlenet":
+            children = [f"net.{name}" for name, _ in body.named_children()]
+            fourth = children.index("net.inception4a")
+            return {"early": children[:fourth], "middle": children[fourth:], "head": ["head"]}
         layers = list(body.get_submodule("features").children())
         pools = [position for position, layer in enumerate(layers) if type(layer).__name__ == "MaxPool2d"]
+        cut = pools[0] if self.name == "alexnet" else pools[2]
         return {
-            "early": [f"net.features.{position}" for position in range(pools[2])],
-            "middle": [*(f"net.features.{position}" for position in range(pools[2], len(layers))), "net.classifier"],
+            "early": [f"net.features.{position}" for position in range(cut)],
+            "middle": [*(f"net.features.{position}" for position in range(cut, len(layers))), "net.classifier"],
             "head": ["head"],
         }
+
+    def chain(self, network: nn.Module) -> Sequence[nn.Module]:
+        """Return body, dropout and head; VGG's and AlexNet's body in parts, because it has dropout of its own."""
+        return cast("PretrainedNetwork", network).chain()

@@ -64,6 +64,22 @@ def test_the_last_layer_group_is_the_classifier(model: Model):
     assert weights[last].shape[0] == NUM_CLASSES
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_the_chain_computes_what_the_network_computes(model: Model, training: bool):  # noqa: FBT001 - a parameter
+    network = build(model, (1, 64, 64)).train(training)
+    chain = torch.nn.Sequential(*model.chain(network))
+    if len(chain) == 0:
+        pytest.skip("this network cannot be written so")
+    images_BCHW = torch.rand(4, 1, 64, 64)
+    outputs = []
+    for callable_ in (network, chain):
+        torch.manual_seed(3)  # dropout
+        outputs.append(callable_(images_BCHW))
+    assert torch.equal(*outputs)
+    own, chained = ({id(one) for one in module.parameters()} for module in (network, chain))
+    assert own == chained
+
+
 def test_the_init_seed_decides_the_weights(model: Model):
     first, same, other = (build(model, (1, 64, 64), seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], same[name]) for name in first)

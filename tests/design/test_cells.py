@@ -168,6 +168,24 @@ def test_responses_are_those_of_analysis_hypotheses_and_references_without_repet
     ]
 
 
+def test_a_cost_of_a_trial_is_a_response_that_needs_no_metric(make_spec: MakeSpec, registry: Registry):
+    add = """[analysis]
+response = "train_s"
+also = ["flops", "parameters", "peak_memory_bytes", "images_per_s", "total_s"]
+"""
+    infos = responses_of(make_spec(add=add), registry)
+    assert infos[0].response == Response("train_s", "train_s")
+    assert [(info.unit, info.higher_is_better, info.uses_time) for info in infos] == [
+        ("s", False, True),
+        ("1", False, False),
+        ("1", False, False),
+        ("byte", False, False),
+        ("s-1", True, True),
+        ("s", False, True),
+    ]
+    assert {info.bounded for info in infos} == {"positive"}
+
+
 def test_a_table_of_numbers_is_no_response(make_spec: MakeSpec, registry: Registry):
     with pytest.raises(SpecError) as caught:
         responses_of(make_spec(add='[analysis]\nresponse = "confusion-matrix"\n'), registry)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import cnnbench
 from cnnbench.errors import DataError, SetupError, SpecError, StoreError
 from cnnbench.execute import RunOptions, Session, open_session, run_session
 from cnnbench.execute.session import write_documents
@@ -240,6 +241,36 @@ def test_timed_studies_run_one_trial_at_a_time(study_path: Path, registry: Regis
     with pytest.raises(SetupError, match="one at a time"):
         worker_devices(session, dataclasses.replace(options, workers=2))
     assert worker_devices(given_up, dataclasses.replace(options, workers=2)) == ["cpu", "cpu"]
+
+
+def test_a_study_of_costs_that_are_times_is_timed_and_one_of_other_costs_is_not(
+    study_path: Path, registry: Registry, options: RunOptions
+):
+    timed = replan(study_path, registry, options, 'analysis.also=["flops", "train_s"]')
+    counted = replan(study_path, registry, options, 'analysis.also=["flops", "parameters"]')
+
+    assert (timed.exclusive, counted.exclusive) == (True, False)
+    assert [trial.id for trial in timed.plan.trials] == [trial.id for trial in counted.plan.trials]
+
+
+@pytest.mark.parametrize(
+    ("also", "reused"), [('["parameters"]', [False, True, False, True]), ('["train_s"]', [False] * 4)]
+)
+def test_trials_share_features_of_frozen_layers_unless_they_are_timed(
+    study_path: Path, registry: Registry, options: RunOptions, also: str, reused: list[bool]
+):
+    text = study_path.read_text("utf-8").replace(
+        'path = "model.width"\nlevels = [2, 4]', 'path = "optimizer.lr"\nlevels = [0.05, 0.1]'
+    )
+    study_path.write_text(text, "utf-8")
+    frozen = ("trial.augmentation=[]", 'trial.phases.*.trainable="head"', 'trial.phases.large.evaluate=["plain"]')
+    session = replan(study_path, registry, options, *frozen, f"analysis.also={also}")
+
+    finish(session, registry, options)
+
+    table = cnnbench.open_study(session.folder.path).trials
+    assert table["features_reused"].tolist() == reused
+    assert (table["features_s"] > 0).tolist() == [not one for one in table["features_reused"]]
 
 
 def test_the_estimate_shrinks_with_what_is_left(session: Session, registry: Registry, options: RunOptions):

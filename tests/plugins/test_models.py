@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+import torchvision
 from cnnbench_plugins.models import BlockCnn, ResNetD, ResNetSmall, Torchvision
 from cnnbench_plugins.networks.blocks import SamePadding
 from pydantic import ValidationError
 from torch import nn
 
-from cnnbench.design import Probe, probe
+from cnnbench.design import Probe, probe, trainable_groups
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cnnbench.plugin import Model
 
 
@@ -181,13 +184,54 @@ def test_vgg_has_dropout_of_one_half_unless_told_otherwise():
     assert shares(Torchvision(name="resnet18")) == [0.0]
 
 
+def test_alexnet_and_googlenet_have_torchvisions_dropout_unless_told_otherwise():
+    def shares(model: Torchvision) -> list[float]:
+        modules = build(model, (3, 64, 64), 2).modules()
+        return [module.p for module in modules if isinstance(module, nn.Dropout)]
+
+    assert shares(Torchvision(name="alexnet")) == [0.5, 0.5, 0.0]
+    assert shares(Torchvision(name="alexnet", dropout=0.3)) == [0.3] * 3
+    assert shares(Torchvision(name="alexnet", classifier="linear")) == [0.5]
+    assert shares(Torchvision(name="googlenet")) == [0.2]
+    assert shares(Torchvision(name="googlenet", dropout=0.0)) == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("alexnet", 61_100_840), ("googlenet", 6_624_904), ("vgg19", 143_667_240)]
+)
+def test_alexnet_googlenet_and_vgg19_have_the_published_sizes(name: str, parameters: int):
+    """The numbers that torchvision documents for ImageNet's 1,000 classes."""
+    assert count(build(Torchvision(name=name), (3, 224, 224), 1000)) == parameters
+
+
+@pytest.mark.parametrize("name", ["alexnet", "googlenet", "vgg11", "resnet18"])
+def test_with_the_head_alone_to_train_the_last_linear_layer_learns_and_nothing_else(name: str):
+    model = Torchvision(name=name)
+    groups = trainable_groups(model, build(model, (3, 64, 64), 7))
+    assert [tuple(one.shape) for one in groups["head"]] == [(7, groups["head"][0].shape[1]), (7,)]
+
+
+def test_pretrained_weights_of_googlenet_get_the_images_that_they_were_learnt_on(tmp_path: Path):
+    """From ImageNet's normalisation to -1..1, and from the published file, which holds auxiliary classifiers."""
+    torch.manual_seed(2)
+    published = torchvision.models.googlenet(aux_logits=True, init_weights=False).eval()
+    torch.save(published.state_dict(), tmp_path / "mine.pth")
+    own = Torchvision(name="googlenet", weights=str(tmp_path / "mine.pth")).build((3, 64, 64), 1000).eval()
+    own.get_submodule("head").load_state_dict(published.fc.state_dict())
+    images_BCHW = torch.rand(2, 3, 64, 64)
+    mean_C, std_C = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    normalised_BCHW = (images_BCHW - mean_C[:, None, None]) / std_C[:, None, None]
+    with torch.no_grad():
+        torch.testing.assert_close(own(normalised_BCHW), published(images_BCHW * 2 - 1), rtol=1e-4, atol=1e-4)
+
+
 def test_vgg_refuses_images_below_32_px():
     network = build(Torchvision(name="vgg11"), (3, 16, 16), 2)
     with pytest.raises(RuntimeError, match="too small"):
         network(torch.empty(2, 3, 16, 16, device="meta"))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg11", "vgg16_bn", "vgg19"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg11", "vgg16_bn", "vgg19", "alexnet", "googlenet"])
 def test_torchvisions_layer_groups_hold_every_parameter_exactly_once(name: str):
     model = Torchvision(name=name)
     network = build(model, (3, 64, 64), 4)

@@ -116,6 +116,18 @@ def test_refusals_exclusions_and_failures_come_with_reasons(page: Page):
     assert "Diverged: the loss became NaN in epoch 3" in page.text
 
 
+def test_the_cost_table_says_which_seconds_lack_the_features_of_frozen_layers(full: StudyView):
+    def text(reused: list[bool]) -> str:
+        trials = full.trials.assign(features_reused=reused)
+        return Page(render_page(replace(full, trials=trials), [])[0]).text
+
+    num = len(full.trials)
+    assert "took the features of frozen layers" not in text([False] * num)
+    assert f"{num - 1} trials took the features of frozen layers from an earlier trial" in text(
+        [False] + [True] * (num - 1)
+    )
+
+
 def test_claims_and_published_numbers_stand_beside_ours(page: Page):
     assert "Progressive resizing reduces training time without loss of accuracy." in page.text
     published = [row for row in page.rows if row and row[0].startswith("Wanger")]

@@ -13,6 +13,7 @@ Complaints = Callable[..., list[str]]
 DEPTH = 'path = "model.depth"'
 SMALL = 'small = { "phases.one.size_px" = 8 }'
 MODEL = 'model = { use = "resnet-small", depth = 8 }'
+RESPONSES = "`accuracy`, `flops`, `images_per_s`, `loss`, `parameters`, `peak_memory_bytes`, `total_s`, `train_s`"
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_two_factors_must_not_set_the_same_path(complaints: Complaints):
     ]
 
 
-@pytest.mark.parametrize("name", ["replicate", "trial_id", "train_s", "accuracy"])
+@pytest.mark.parametrize("name", ["replicate", "trial_id", "train_s", "images_per_s", "accuracy"])
 def test_a_factor_must_not_be_called_like_a_column_of_the_results(complaints: Complaints, name: str):
     assert complaints("[factors.depth]", f"[factors.{name}]") == [
         f"14:1 factors.{name}: `{name}` is the name of another column of the results; rename the factor."
@@ -236,7 +237,7 @@ def test_a_response_reads_the_best_epoch_where_there_is_a_test_split(load: Load)
         ('response = "los"', ["22:1 analysis.response: there is no metric or response `los`; did you mean `loss`?"]),
         (
             'also = ["loss", "f2"]',
-            ["22:17 analysis.also.1: there is no metric or response `f2`; there is `accuracy`, `loss`."],
+            [f"22:17 analysis.also.1: there is no metric or response `f2`; there is {RESPONSES}."],
         ),
         (
             'primary = { contrast = "none - smal", over = "regime" }',
@@ -262,7 +263,7 @@ def test_a_response_reads_the_best_epoch_where_there_is_a_test_split(load: Load)
             'primary = { interaction = ["depth", "size"], response = "f9" }',
             [
                 "22:13 analysis.primary.interaction: there is no factor `size`; there is `depth`, `regime`.",
-                "22:46 analysis.primary.response: there is no metric or response `f9`; there is `accuracy`, `loss`.",
+                f"22:46 analysis.primary.response: there is no metric or response `f9`; there is {RESPONSES}.",
             ],
         ),
     ],

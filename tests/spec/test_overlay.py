@@ -15,6 +15,7 @@ BASE: dict[str, Any] = {
         "phases": [{"name": "a", "epochs": 1, "trainable": {"body": 0.1, "head": 1}}, {"name": "b", "epochs": 2}],
     },
     "factors": {"regime": {"levels": {"none": {}, "half": {"x": 1}}}},
+    "design": {"baseline": {"regime": "half"}},
     "analysis": {"primary": {"contrast": "half - none", "over": "regime"}, "alpha": 0.05},
 }
 
@@ -29,6 +30,7 @@ BASE: dict[str, Any] = {
             {"use": "resnet-small", "depth": 20},
         ),
         ({"trial": {"model": {"use": "vgg"}}}, "trial.model", {"use": "vgg"}),
+        ({"design": {"baseline": {}}}, "design.baseline", {}),
         ({"trial": {"model": "vgg"}}, "trial.model", "vgg"),
         ({"trial": {"optimizer": {"lr": 0.1}}}, "trial.optimizer", {"use": "sgd", "lr": 0.1}),
         ({"trial": {"optimizer": {"use": "adam"}}}, "trial.optimizer", {"use": "adam"}),
@@ -47,7 +49,8 @@ BASE: dict[str, Any] = {
         ),
         ({"analysis": {"primary": {"slope": ["depth"]}}}, "analysis.primary", {"slope": ["depth"]}),
         ({"analysis": {"primary": {"slope": ["depth"]}}}, "analysis.alpha", 0.05),
-        ({"design": {"replicates": 3}}, "design", {"replicates": 3}),
+        ({"design": {"replicates": 3}}, "design", {"replicates": 3, "baseline": {"regime": "half"}}),
+        ({"responses": {"x": {"metric": "f1"}}}, "responses", {"x": {"metric": "f1"}}),
         ({"analysis": {"alpha": {"x": 1}}}, "analysis.alpha", {"x": 1}),
     ],
 )

@@ -55,7 +55,9 @@ def make_result(trial: Trial, shift: float = 0.0) -> TrialResult:
     example_N, label_N = np.array([3, 5, 8]), np.array([0, 1, 1])
     plain = Predictions("validation", "plain", example_N, label_N, np.arange(6, dtype=np.float32).reshape(3, 2))
     averaged = dataclasses.replace(plain, view="tta", logits_NK=-plain.logits_NK)
-    cost = Cost(4.5, 3.75, 0.5, 6.0, 3e6, 1234, 2**20, 1, resumed=False)
+    cost = Cost(
+        4.5, 3.75, 0.5, 6.0, 3e6, 1234, 2**20, 1, resumed=False, train_images=180, features_s=0.25, features_reused=True
+    )
     facts = {"device": "a CPU", "torch": "9.9"}
     return TrialResult(trial, tuple(epochs), metrics, ("ant", "bee"), (plain, averaged), cost, facts, found_lr=0.03)
 

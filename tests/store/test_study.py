@@ -46,6 +46,30 @@ def run(tmp_path: Path) -> RunFolder:
     return folder
 
 
+def test_a_cost_can_be_read_as_a_response(run: RunFolder):
+    stored = cnnbench.open_study(run.path).stored[0]
+    assert read_response(stored, Response("train_s", "train_s")) == 4.5
+    assert read_response(stored, Response("parameters", "parameters")) == 1234
+    assert read_response(stored, Response("images_per_s", "images_per_s")) == pytest.approx(180 / 4.5)
+
+
+def test_a_cost_that_is_a_response_is_one_column_of_the_table(run: RunFolder):
+    plan = run.read_json("plan.json")
+    plan["responses"].append({**plan["responses"][0], "response": dataclasses.asdict(Response("flops", "flops"))})
+    run.write_json("plan.json", plan)
+
+    table = cnnbench.open_study(run.path).trials
+
+    assert table["flops"].tolist() == [3e6] * 3
+    assert list(table.columns).count("flops") == 1
+
+
+def test_trials_of_an_older_version_have_no_rate(run: RunFolder):
+    stored = cnnbench.open_study(run.path).stored[0]
+    older = dataclasses.replace(stored, cost=dataclasses.replace(stored.cost, train_images=0))
+    assert np.isnan(read_response(older, Response("images_per_s", "images_per_s")))
+
+
 def test_the_table_holds_the_finished_trials_of_the_plan(run: RunFolder):
     table = cnnbench.open_study(run.path).trials
 

@@ -109,6 +109,7 @@ def test_a_file_of_format_1_can_be_read_for_ever():
     assert dict(stored.cell) == {"depth": 8, "regime": "größer"}
     assert stored.scalars["validation_accuracy"].tolist() == [0.5, 0.9, 0.7]
     assert stored.cost.parameters == 1234
+    assert (stored.cost.train_images, stored.cost.features_s, stored.cost.features_reused) == (0, 0.0, False)
     with xr.open_dataset(GOLDEN / "format-1.h5", engine="h5netcdf") as dataset:
         assert dataset["validation_logits"].values.tolist() == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
 

@@ -37,6 +37,8 @@ class Trials:
     replicate_N: NDArray[np.int64]
     concurrent_N: NDArray[np.bool_]
     """Whether the trial ran beside others on its device."""
+    reused_N: NDArray[np.bool_]
+    """Whether features of frozen layers were computed by another trial, so that its training time lacks them."""
     environments: tuple[str, ...]
     """One per trial."""
 
@@ -74,6 +76,7 @@ def read_trials(data: AnalysisInput) -> Trials:
         cell_N,
         replicate_N,
         _numbers(frame, "concurrent_trials") > 1,
+        _numbers(frame, "features_reused") > 0 if "features_reused" in frame else np.zeros(len(frame), dtype=np.bool_),
         tuple(str(value) for value in frame["environment_key"]),
     )
     places = np.stack([cell_N, replicate_N])
@@ -141,6 +144,17 @@ def select(data: AnalysisInput, trials: Trials, info: ResponseInfo) -> Selection
                 f"{name} of {_count(beside_N)}",
                 "It depends on measured time and the trial ran beside others on its device, so it is left out: "
                 f"{_named(trials, beside_N)}.",
+                'Rerun with `timing = "exclusive"` in `[design]`.',
+            )
+        )
+    reused_N = trials.reused_N & kept_N
+    if info.uses_time and reused_N.any():
+        kept_N &= ~reused_N
+        refusals.append(
+            Refusal(
+                f"{name} of {_count(reused_N)}",
+                "It depends on measured time and the trial took the features of its frozen layers from another one, so "
+                f"it is left out: {_named(trials, reused_N)}.",
                 'Rerun with `timing = "exclusive"` in `[design]`.',
             )
         )

@@ -56,6 +56,10 @@ class BlockNetwork(nn.Module):
         """Return logits."""
         return cast("torch.Tensor", self.head(self.dense(self.blocks(images_BCHW).flatten(1))))
 
+    def chain(self) -> list[nn.Module]:
+        """Return the modules of `forward`, in order."""
+        return [*self.blocks, nn.Flatten(), self.dense, self.head]
+
 
 class SamePadding(nn.Module):
     """Zeros around the images, so that a convolution returns ``ceil(side / stride)`` pixels.

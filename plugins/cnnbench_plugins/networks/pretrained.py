@@ -1,4 +1,4 @@
-"""Torchvision's ResNet and VGG families, with a head of their own and with weights from the network or from a file.
+"""Torchvision's classic families, with a head of their own and with weights from the network or from a file.
 
 Shapes: B batch, C channels, H/W pixels, K classes.
 """
@@ -32,6 +32,7 @@ class PretrainedNetwork(nn.Module):
 
     def __init__(self, net: nn.Module, num_features: int, num_classes: int, dropout: float) -> None:
         super().__init__()
+        self.expand = ThreeChannels()
         self.net = net
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(num_features, num_classes)
@@ -40,9 +41,24 @@ class PretrainedNetwork(nn.Module):
 
     def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
         """Return logits."""
-        if images_BCHW.shape[1] == 1:
-            images_BCHW = images_BCHW.expand(-1, 3, -1, -1)
-        return cast("torch.Tensor", self.head(self.dropout(self.net(images_BCHW))))
+        return cast("torch.Tensor", self.head(self.dropout(self.net(self.expand(images_BCHW)))))
+
+    def chain(self) -> list[nn.Module]:
+        """Return the modules of `forward`, in order; VGG and AlexNet in the parts of their own `forward`."""
+        body = [self.net]
+        if isinstance(self.net, torchvision.models.VGG | torchvision.models.AlexNet):
+            classifier = self.net.classifier
+            dense = list(classifier.children()) if isinstance(classifier, nn.Sequential) else [classifier]
+            body = [self.net.features, self.net.avgpool, nn.Flatten(), *dense]
+        return [self.expand, *body, self.dropout, self.head]
+
+
+class ThreeChannels(nn.Module):
+    """Images of one channel become images of three that are equal; others stay as they are."""
+
+    def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return ``B x 3 x H x W``."""
+        return images_BCHW.expand(-1, 3, -1, -1) if images_BCHW.shape[1] == 1 else images_BCHW
 
 
 class RepeatablePool(nn.Module):
@@ -79,30 +95,50 @@ def build_pretrained(
     Raises:
         DataError: The weights can neither be found nor downloaded, or belong to another network.
     """
-    net = torchvision.models.get_model(name)
+    # GoogLeNet's auxiliary classifiers are left out; its initialisation has to be asked for.
+    options = {"aux_logits": False, "init_weights": True} if name == "googlenet" else {}
+    net = torchvision.models.get_model(name, **options)
     on_meta_device = next(net.parameters()).is_meta  # a feasibility check: shapes only, there is nothing to fill
     if weights != "none" and not on_meta_device:
         _fill(net, name, weights)
-    if name.startswith("resnet"):
-        num_features = net.fc.in_features
-        net.fc = nn.Identity()
-        return PretrainedNetwork(net, num_features, num_classes, dropout or 0.0)
-    share = 0.5 if dropout is None else dropout
-    if linear_classifier:
-        net.avgpool = nn.AdaptiveAvgPool2d(1)
-        net.classifier = nn.Identity()
-        return PretrainedNetwork(net, 512, num_classes, share)
-    num_features = net.classifier[-1].in_features
-    net.avgpool = RepeatablePool(7)
-    # The last two of the seven are dropout and the layer for ImageNet's classes; ours take their place.
-    net.classifier = net.classifier[:-2]
-    net.classifier[2] = nn.Dropout(share)
+    if isinstance(net, torchvision.models.VGG | torchvision.models.AlexNet):
+        return _with_dense_layers(net, num_classes, dropout, linear=linear_classifier)
+    num_features = net.fc.in_features
+    net.fc = nn.Identity()
+    share = dropout or 0.0
+    if name == "googlenet":
+        net.dropout = nn.Identity()
+        net.transform_input = weights != "none"
+        share = 0.2 if dropout is None else dropout
     return PretrainedNetwork(net, num_features, num_classes, share)
+
+
+def _with_dense_layers(
+    net: torchvision.models.VGG | torchvision.models.AlexNet, num_classes: int, dropout: float | None, *, linear: bool
+) -> PretrainedNetwork:
+    """Return a network whose last of three dense layers is ours, or whose only one is (``linear``)."""
+    share = 0.5 if dropout is None else dropout
+    layers = list(net.classifier.children())
+    convolutions = [layer for layer in net.features.children() if isinstance(layer, nn.Conv2d)]
+    if linear:
+        net.avgpool, net.classifier = nn.AdaptiveAvgPool2d(1), nn.Identity()
+        return PretrainedNetwork(net, convolutions[-1].out_channels, num_classes, share)
+    num_features = layers[-1].in_features
+    net.avgpool = RepeatablePool(net.avgpool.output_size[0])
+    # VGG has dropout after its first two dense layers, AlexNet before them and so none before the head, unless asked.
+    kept = layers[: [type(layer) for layer in layers].index(nn.ReLU, 4) + 1]
+    net.classifier = nn.Sequential(*(nn.Dropout(share) if isinstance(layer, nn.Dropout) else layer for layer in kept))
+    none_before_head = dropout is None and isinstance(net, torchvision.models.AlexNet)
+    return PretrainedNetwork(net, num_features, num_classes, 0.0 if none_before_head else share)
 
 
 def _fill(net: nn.Module, name: str, weights: str) -> None:
     source, state = _downloaded(name, weights) if "." not in weights else _from_file(weights)
     try:
+        if (
+            name == "googlenet"
+        ):  # published with the auxiliary classifiers, which are used in training from scratch only
+            state = {key: value for key, value in state.items() if not key.startswith(("aux1.", "aux2."))}
         net.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
         detail = " ".join(str(error).split())[:160]

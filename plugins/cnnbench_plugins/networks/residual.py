@@ -51,6 +51,11 @@ class ResidualNetwork(nn.Module):
         features_BCHW = self.stage3(self.stage2(self.stage1(self.stem(images_BCHW))))
         return cast("torch.Tensor", self.head(self.dropout(self.pool(features_BCHW).flatten(1))))
 
+    def chain(self) -> list[nn.Module]:
+        """Return the modules of `forward`, in order."""
+        stages = [self.stem, self.stage1, self.stage2, self.stage3]
+        return [*stages, self.pool, nn.Flatten(), self.dropout, self.head]
+
 
 class ResidualBlock(nn.Module):
     """Two 3 x 3 convolutions beside a shortcut (section 3.2 of the paper)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-__all__ = ["build_resnet_d"]
+__all__ = ["build_resnet_d", "chain_of"]
 
 _STAGES = {
     18: (BasicBlock, [2, 2, 2, 2]),
@@ -40,6 +40,12 @@ def build_resnet_d(depth: int, in_channels: int, num_classes: int, dropout: floa
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     net.fc = nn.Sequential(nn.Dropout(dropout), net.get_submodule("fc"))
     return net
+
+
+def chain_of(net: nn.Module) -> list[nn.Module]:
+    """Return the modules of torchvision's `ResNet.forward`, in order."""
+    names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool")
+    return [*(net.get_submodule(name) for name in names), nn.Flatten(), *net.get_submodule("fc").children()]
 
 
 def _convolution(in_channels: int, out_channels: int, *, stride: int) -> tuple[nn.Module, ...]:

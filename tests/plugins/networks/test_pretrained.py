@@ -87,17 +87,28 @@ def test_weights_of_another_network_are_refused(tmp_path: Path, wrong: object):
         Torchvision(weights=str(path)).build(SHAPE_CHW, 2)
 
 
-def test_without_a_network_the_message_says_which_file_to_get(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("name", "weights", "published"),
+    [
+        ("resnet18", "IMAGENET1K_V1", "resnet18-f37072fd.pth"),
+        ("resnet50", "default", "resnet50-11ad3fa6.pth"),
+        ("alexnet", "default", "alexnet-owt-7be5be79.pth"),
+        ("googlenet", "default", "googlenet-1378be20.pth"),
+    ],
+)
+def test_without_a_network_the_message_says_which_file_to_get(
+    monkeypatch: pytest.MonkeyPatch, name: str, weights: str, published: str
+):
     def offline(*_args: object, **_kwargs: object) -> None:
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
     with pytest.raises(DataError) as caught:
-        Torchvision(weights="IMAGENET1K_V1").build(SHAPE_CHW, 2)
+        Torchvision(name=name, weights=weights).build(SHAPE_CHW, 2)
     message = str(caught.value)
-    assert "https://download.pytorch.org/models/resnet18-f37072fd.pth" in message
-    assert 'weights = "/path/to/resnet18-f37072fd.pth"' in message
+    assert f"https://download.pytorch.org/models/{published}" in message
+    assert f'weights = "/path/to/{published}"' in message
     assert "\n" not in message
 
 

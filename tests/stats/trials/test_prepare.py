@@ -88,6 +88,21 @@ def test_trials_that_ran_beside_others_are_left_out_of_time_responses_only(
     assert "exclusive" in selection.refusals[0].remedy
 
 
+def test_trials_that_took_their_features_from_others_are_left_out_of_time_responses_only(
+    study: MakeStudy, response: MakeResponse, frame: pd.DataFrame
+):
+    data = study(frame.assign(features_reused=[False, True, True, False]), (DEPTH,))
+    trials = read_trials(data)
+    assert select(data, trials, response()).kept_N.all()
+    selection = select(data, trials, response(uses_time=True))
+    assert selection.kept_N.tolist() == [True, False, False, True]
+    beside, reused = selection.refusals
+    assert beside.what == "accuracy of 1 trial"
+    assert "took the features of its frozen layers from another one" in reused.why
+    assert reused.why.endswith("left out: b.")
+    assert "exclusive" in reused.remedy
+
+
 def test_two_environments_are_not_pooled_unasked(study: MakeStudy, frame: pd.DataFrame):
     mixed = frame.assign(environment_key=["cpu", "cpu", "cpu", "gpu"])
     refusal = environment_refusal(study(mixed, (DEPTH,)), read_trials(study(mixed, (DEPTH,))))
