@@ -6,15 +6,20 @@
 from cnnbench.stats.curves import summarise_curves
 from cnnbench.stats.engine import analyse
 from cnnbench.stats.flat import flat_columns, flat_rows
-from cnnbench.stats.interface import AnalysisInput
+from cnnbench.stats.interface import AnalysisInput, AssumedNoise, Pilot, SeedQuestion
+from cnnbench.stats.planning.plan import plan_seeds
 from cnnbench.stats.trials.table import TableQuestion, read_table
 
 __all__ = [
     "AnalysisInput",
+    "AssumedNoise",
+    "Pilot",
+    "SeedQuestion",
     "TableQuestion",
     "analyse",
     "flat_columns",
     "flat_rows",
+    "plan_seeds",
     "read_table",
     "summarise_curves",
 ]

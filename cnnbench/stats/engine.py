@@ -16,7 +16,7 @@ from cnnbench.stats.omnibus.further_tests import further_tests
 from cnnbench.stats.references import check_claim, check_value
 from cnnbench.stats.trials.audit import audit
 from cnnbench.stats.trials.cells import cell_data, observed_cells
-from cnnbench.stats.trials.prepare import environment_refusal, read_trials, scale_for, select, to_scale
+from cnnbench.stats.trials.prepare import environment_refusal, margin_for, read_trials, scale_for, select, to_scale
 from cnnbench.stats.words.notes import describe
 from cnnbench.stats.words.wording import effect_sentence, headline
 from cnnbench.types import Findings, Refusal, ResponseFindings
@@ -98,7 +98,7 @@ def _start(data: AnalysisInput, trials: Trials, info: ResponseInfo, apart: Refus
     raw = _cells(data, trials, selection, y_N, "raw") if len(y_N) else None
     scale, note = scale_for(data, info)
     setting = Setting(
-        info, scale, data.analysis.alpha, _margin(data, info, scale), data.paired, data.confirmatory, data.factors
+        info, scale, data.analysis.alpha, margin_for(data, info, scale), data.paired, data.confirmatory, data.factors
     )
     work = _Work(setting, audit(data, trials, selection, raw), raw, refusals=list(selection.refusals))
     work.notes += [note] if note else []
@@ -137,19 +137,6 @@ def _cells(
     """Arrange the selected trials; ``y_N`` holds a value for each of them."""
     cell_N, replicate_N = trials.cell_N[selection.kept_N], trials.replicate_N[selection.kept_N]
     return cell_data(data.factors, cell_N, replicate_N, y_N, paired=data.paired, transformed=scale != "raw")
-
-
-def _margin(data: AnalysisInput, info: ResponseInfo, scale: str) -> float | None:
-    """Return the smallest effect of interest where it means something for this response.
-
-    It is declared in units of the study's response on the study's scale. Relative units (log, logit) carry over to
-    other responses on that scale, absolute ones to responses of the same unit and bounds.
-    """
-    main = data.responses[0]
-    if scale != data.analysis.scale:
-        return None
-    same = scale != "raw" or (info.unit, info.bounded) == (main.unit, main.bounded)
-    return data.analysis.equivalence_margin if same else None
 
 
 def _test(data: AnalysisInput, work: _Work, name: str) -> None:

@@ -1,7 +1,7 @@
 """Frozen values that cross rooms; no behaviour.
 
 ``plan`` holds what is decided before anything runs, ``results`` what a trial returns, ``findings`` what the analysis
-concludes, and ``view`` what a report is written from.
+concludes, ``seeds`` how many seeds it needs, and ``view`` what a report is written from.
 """
 
 from cnnbench.types.findings import (
@@ -40,6 +40,7 @@ from cnnbench.types.results import (
     TrialOutcome,
     TrialResult,
 )
+from cnnbench.types.seeds import DesignPower, NoiseSource, PowerPoint, SeedCount, SeedPlan, SeedRange
 from cnnbench.types.view import Curve, Declared, Figure, Section, SectionTable, StudyView
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "DatasetInfo",
     "Declared",
     "DesignAudit",
+    "DesignPower",
     "Effect",
     "EpochRecord",
     "Exclusion",
@@ -61,7 +63,9 @@ __all__ = [
     "Interval",
     "Level",
     "MetricInfo",
+    "NoiseSource",
     "Plan",
+    "PowerPoint",
     "Predictions",
     "ReferenceCheck",
     "Refusal",
@@ -70,6 +74,9 @@ __all__ = [
     "ResponseInfo",
     "Section",
     "SectionTable",
+    "SeedCount",
+    "SeedPlan",
+    "SeedRange",
     "Stream",
     "StudyView",
     "TestRow",

@@ -5,6 +5,7 @@ from cnnbench.report.figures.curves import curve_layout, curves_figure, phases
 from cnnbench.report.figures.drawing import Drawing, draw, interactive_bundle
 from cnnbench.report.figures.effects import effects_figure, references_figure
 from cnnbench.report.figures.layout import Layout, arrange
+from cnnbench.report.figures.power import power_figure
 from cnnbench.report.figures.theme import dark_rules
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "interactive_bundle",
     "marginals_figure",
     "phases",
+    "power_figure",
     "references_figure",
 ]

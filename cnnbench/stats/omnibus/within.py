@@ -65,11 +65,17 @@ def within_test(data: CellData, term: Term) -> WithinTest | None:
     sum_sq = num_replicates * float(zbar_R @ zbar_R)
     f = sum_sq / trace
     df2 = df * (num_replicates - 1)
-    gg = trace**2 / (df * float((covariance_RR**2).sum())) if df > 1 else 1.0
+    gg = float(greenhouse_geisser(covariance_RR)) if df > 1 else 1.0
     hf = _huynh_feldt(num_replicates, df, gg)
     p, p_gg = (_p(f, df, df2, epsilon) for epsilon in (1.0, gg))
     p_hf = None if hf is None else _p(f, df, df2, min(1.0, hf))
     return WithinTest(sum_sq, f, df, df2, p, gg, p_gg, hf, p_hf)
+
+
+def greenhouse_geisser(covariance_RR: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return epsilon = tr(S)^2 / (R tr(S^2)) of a covariance; there may be axes before the last two."""
+    trace = np.trace(covariance_RR, axis1=-2, axis2=-1)
+    return np.asarray(trace**2 / (covariance_RR.shape[-1] * (covariance_RR**2).sum(axis=(-2, -1))))
 
 
 def complete_replicates(data: CellData) -> NDArray[np.float64]:

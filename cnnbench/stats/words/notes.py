@@ -8,6 +8,7 @@ import numpy as np
 
 from cnnbench.stats.effects.estimate import fixed_block, welch
 from cnnbench.stats.omnibus.within import complete_replicates
+from cnnbench.stats.power.noise import seed_correlation
 from cnnbench.stats.words.wording import p_text
 from cnnbench.types import Refusal
 
@@ -79,23 +80,11 @@ def _spread(data: CellData) -> list[str]:
 
 
 def _pairing(data: CellData) -> list[str]:
-    """Say how alike trials with the same seeds are: the intraclass correlation of replicates.
-
-    With mean squares of seeds and of the seed-by-cell residual over M cells, (MS_s - MS_e) / (MS_s + (M - 1) MS_e)
-    (Shrout & Fleiss 1979, Psychological Bulletin 86, 420-428, ICC(3, 1)).
-    """
-    y_KM = complete_replicates(data)
-    if len(y_KM) < 2 or y_KM.shape[1] < 2:
+    """Say how alike trials with the same seeds are."""
+    correlation = seed_correlation(complete_replicates(data), data.tiny)
+    if correlation is None:
         return []
-    num_replicates, num_cells = y_KM.shape
-    seed_K = y_KM.mean(axis=1)
-    ms_seed = num_cells * float(seed_K.var(ddof=1))
-    residual_KM = y_KM - y_KM.mean(axis=0) - seed_K[:, None] + y_KM.mean()
-    ms_error = float((residual_KM**2).sum()) / ((num_replicates - 1) * (num_cells - 1))
-    total = ms_seed + (num_cells - 1) * ms_error
-    if total <= data.tiny**2:
-        return []
-    return [f"Trials with the same seeds correlate by {(ms_seed - ms_error) / total:.2f} (intraclass correlation)."]
+    return [f"Trials with the same seeds correlate by {correlation:.2f} (intraclass correlation)."]
 
 
 def _gain(data: CellData, primary: Draft | None) -> list[str]:

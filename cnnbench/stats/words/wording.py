@@ -5,8 +5,14 @@ from __future__ import annotations
 from math import exp, floor, log10
 from typing import TYPE_CHECKING
 
-from cnnbench.stats.effects.estimate import FEWEST_FOR_SIGN_FLIP, seeds_needed
+import numpy as np
+
+from cnnbench.stats.effects.estimate import FEWEST_FOR_SIGN_FLIP
 from cnnbench.stats.effects.questions import step_name
+from cnnbench.stats.power.noise import observed_noise
+from cnnbench.stats.power.seeds import seeds_to_settle
+from cnnbench.stats.power.t_test import t_test
+from cnnbench.types import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -185,9 +191,13 @@ def _better(found: Draft, setting: Setting) -> str:
 
 
 def _more_seeds(found: Draft, setting: Setting, data: CellData) -> str:
-    if found.found is None or not data.replicated:
+    if found.found is None or found.weights_M is None or not data.replicated:
         return ""
-    needed = seeds_needed(found.found, setting.margin, setting.alpha)
+    noise = observed_noise(data, np.abs(found.weights_M) > 1e-12, "")
+    if isinstance(noise, Refusal):
+        return ""
+    test = t_test(noise, found.weights_M, paired=data.paired, alpha=setting.alpha)
+    needed = seeds_to_settle(test, abs(found.effect.estimate), setting.margin)
     goal = "an effect as large as the one seen" if setting.margin is None else "either"
     if needed is None:
         return f"; showing {goal} with 80 % power would take more than 1,000 seeds per cell at the observed noise"
