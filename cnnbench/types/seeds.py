@@ -50,7 +50,7 @@ class DesignPower:
     test: str
     """The deciding test, in words."""
     monte_carlo_se: float | None
-    """Standard error of a simulated power at the power asked for; None where a formula gives it."""
+    """Standard error of a simulated power, at the seeds that detect the effect; None where a formula gives it."""
     sd: float | None
     """Of the effect from one seed per cell, on the analysis scale; None for an omnibus test."""
     df: float | None

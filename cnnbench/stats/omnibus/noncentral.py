@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,6 +102,7 @@ def standard_interval(t: float, df: float, alpha: float) -> tuple[float, float] 
     return limit(1 - alpha / 2), limit(alpha / 2)
 
 
+@lru_cache(maxsize=256)
 def chi_nodes(df: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return nodes and weights that integrate over s = sqrt(chi^2 / df): 40 panels of 25 Gauss-Legendre nodes."""
     low, high = np.sqrt(chi2.ppf([1e-17, 1 - 1e-16], df) / df)

@@ -16,7 +16,6 @@ from cnnbench.stats.interface import Pilot
 from cnnbench.stats.planning.asked import Asked, asked, planned_grid
 from cnnbench.stats.planning.pilot import Observed, analysis_input, observed
 from cnnbench.stats.power.interaction import (
-    STUDIES,
     IndependentSeeds,
     Shape,
     SharedSeeds,
@@ -32,7 +31,7 @@ from cnnbench.stats.power.seeds import (
     seeds_for_equivalence,
     seeds_to_detect,
 )
-from cnnbench.stats.power.t_test import TTest, t_test
+from cnnbench.stats.power.t_test import OneSampleT, WelchT, t_test
 from cnnbench.stats.trials.cells import level_text
 from cnnbench.stats.trials.prepare import margin_for, scale_for
 from cnnbench.stats.words.seeds import seed_notes, seed_sentences
@@ -213,7 +212,8 @@ def _designs(case: _Case) -> tuple[DesignPower, ...] | Refusal:
     """Return what the study's own kind of seeds needs, and the other kind, with curves over the same seeds."""
     own = case.setting.paired
     tests = {paired: _test(case, case.goal.source, paired=paired) for paired in (own, not own)}
-    if not all(test.unit > case.known.tiny for test in tests.values()):
+    rounding = max(case.known.tiny, 1e-7 * case.known.source.sd)  # a variance of rounding errors, and its root
+    if not all(test.unit > rounding for test in tests.values()):
         why = "Every seed gives the same value of it, so there is no noise to plan with."
         return Refusal(case.hypothesis.label, why, "Check that replicates have different seeds.")
     designs = [_design(case, test, paired=paired) for paired, test in tests.items()]
@@ -240,8 +240,8 @@ def _design(case: _Case, test: PowerTest, *, paired: bool) -> DesignPower:
         pairing="shared" if paired else "independent",
         planned=paired == case.setting.paired,
         test=_test_name(hypothesis, paired=paired),
-        monte_carlo_se=(goal.power * (1 - goal.power) / STUDIES) ** 0.5 if test.simulated else None,
-        sd=test.sd if isinstance(test, TTest) else None,
+        monte_carlo_se=test.monte_carlo_se(detect.seeds or MOST_SEEDS, goal.effect),
+        sd=test.sd if isinstance(test, OneSampleT | WelchT) else None,
         df=test.known_df,
         seeds=seeds,
         detect=detect,
@@ -281,7 +281,7 @@ def _test_name(hypothesis: Asked, *, paired: bool) -> str:
 def _curve_seeds(needed: Sequence[int | None], replicates: int) -> list[int]:
     """Return where the curve is drawn: one by one up to 12, then in growing steps, to half as many again as needed."""
     known = [seeds for seeds in needed if seeds is not None]
-    last = min(MOST_SEEDS, max(12, replicates, *(seeds + (seeds + 1) // 2 for seeds in known)))
+    last = min(MOST_SEEDS, max(12, replicates, *(MOST_SEEDS if n is None else n + (n + 1) // 2 for n in needed)))
     steps = np.geomspace(12, last, _CURVE_ROWS - 10).round().astype(int).tolist()
     return sorted({*range(2, 13), *steps, *known, *([replicates] if replicates > 1 else [])})
 

@@ -67,6 +67,11 @@ def largest_difference(shape: Shape, mean_M: NDArray[np.float64]) -> float:
     return float(np.abs(shape.contrasts_PM @ mean_M).max())
 
 
+def share_se(share: float, studies: int) -> float:
+    """Return the standard error of a share of simulated studies."""
+    return float((share * (1 - share) / studies) ** 0.5)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedSeeds:
     """The Greenhouse-Geisser test, and equivalence by per-seed t tests of all differences of differences."""
@@ -78,7 +83,7 @@ class SharedSeeds:
     known_df: float | None
     noise: float = 1.0
     studies: int = STUDIES
-    simulated: ClassVar[bool] = True
+    smooth: ClassVar[bool] = False
 
     @property
     def unit(self) -> float:
@@ -109,6 +114,10 @@ class SharedSeeds:
             reach_SP = np.abs(mean_SR @ weights_PR.T) + critical * sd_SP
             shown += int((reach_SP.max(axis=1) * self.noise < margin).sum())
         return shown / self.studies
+
+    def monte_carlo_se(self, seeds: int, effect: float) -> float:
+        """Return the standard error of `detect`."""
+        return share_se(self.detect(seeds, effect), self.studies)
 
     def louder(self, factor: float) -> SharedSeeds:
         """Return the test with ``factor`` times the noise, simulated more coarsely."""
@@ -145,7 +154,7 @@ class IndependentSeeds:
     """Whether every cell of the grid has trials: the ANOVA-type statistic needs that."""
     noise: float = 1.0
     studies: int = STUDIES
-    simulated: ClassVar[bool] = True
+    smooth: ClassVar[bool] = False
 
     @property
     def unit(self) -> float:
@@ -188,6 +197,10 @@ class IndependentSeeds:
             reach_SP += np.interp(inverse_SP, inverse_G, critical_G) * np.sqrt(part_SP)
             shown += int((reach_SP.max(axis=1) * self.noise < margin).sum())
         return shown / self.studies
+
+    def monte_carlo_se(self, seeds: int, effect: float) -> float:
+        """Return the standard error of `detect`."""
+        return share_se(self.detect(seeds, effect), self.studies)
 
     def louder(self, factor: float) -> IndependentSeeds:
         """Return the test with ``factor`` times the noise, simulated more coarsely."""

@@ -17,11 +17,11 @@ RANGE_LEVEL = 0.8
 
 
 class PowerTest(Protocol):
-    """A test whose power is known: `cnnbench.stats.power.t_test.TTest` or a simulated interaction."""
+    """A test whose power is known: one of `cnnbench.stats.power.t_test` or `cnnbench.stats.power.interaction`."""
 
     @property
-    def simulated(self) -> bool:
-        """Whether the power is a share of simulated studies."""
+    def smooth(self) -> bool:
+        """Whether the power is a smooth function of the effect, and no share of simulated studies."""
 
     @property
     def known_df(self) -> float | None:
@@ -36,6 +36,9 @@ class PowerTest(Protocol):
 
     def equivalence(self, seeds: int, margin: float) -> float:
         """Return the power to show equivalence within the margin where there is no effect."""
+
+    def monte_carlo_se(self, seeds: int, effect: float) -> float | None:
+        """Return the standard error of `detect`; None where a formula gives it."""
 
     def louder(self, factor: float) -> Self:
         """Return the test with ``factor`` times the noise."""
@@ -100,7 +103,7 @@ def detectable_effect(test: PowerTest, seeds: int, power: float = POWER) -> floa
     low, high = 0.0, test.unit
     while test.detect(seeds, high) < power:
         low, high = high, 2 * high
-    precision = 2e-3 if test.simulated else 1e-10
+    precision = 1e-10 if test.smooth else 2e-3
     while high - low > precision * high:
         middle = (low + high) / 2
         if test.detect(seeds, middle) < power:

@@ -127,10 +127,7 @@ def seed_notes(plan: SeedPlan, *, num_contrasts: int) -> list[str]:
                 f"The interaction has {num_contrasts} degrees of freedom, and {noise.seeds} seeds cannot tell how they "
                 "vary together: with shared seeds they are taken to vary alike."
             )
-    simulated = next((one.monte_carlo_se for one in plan.designs if one.monte_carlo_se is not None), None)
+    simulated = plan.designs[0].monte_carlo_se
     if simulated is not None:
-        notes.append(
-            f"Power is simulated in 10,000 studies of normal trials, with a standard error of {100 * simulated:.1f} "
-            "points."
-        )
+        notes.append(f"Power is simulated with normal trials; its standard error is {100 * simulated:.2g} points.")
     return notes
