@@ -270,6 +270,39 @@ def compare(  # noqa: PLR0913 - a command has as many parameters as options
     print_comparison(sources, Options(split, view, response, alpha), as_json=as_json, csv_file=csv)
 
 
+@app.command()
+def power(  # noqa: PLR0913 - a command has as many parameters as options
+    study: StudyArgument,
+    *,
+    profile: ProfileOption = None,
+    assignments: SetOption = None,
+    pilot: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="A pilot's run folder, whose trials show the noise.")
+    ] = None,
+    sd: Annotated[
+        float | None, typer.Option(metavar="SD", help="Or: the SD between seeds within a cell, on the analysis scale.")
+    ] = None,
+    correlation: Annotated[
+        float, typer.Option(metavar="NUMBER", help="With --sd: between cells of one seed, where seeds are shared.")
+    ] = 0.0,
+    effect: Annotated[
+        float | None,
+        typer.Option(metavar="EFFECT", help="The effect to be detected. [default: the study's equivalence_margin]"),
+    ] = None,
+    power: Annotated[float, typer.Option("--power", metavar="SHARE", help="The power asked for.")] = 0.8,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON, with all digits.")] = False,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", metavar="FILE", help="Draw the curve of power, as FILE.svg or FILE.pdf.")
+    ] = None,
+) -> None:
+    """Say how many seeds the primary hypothesis of a study needs, from a pilot or from an assumed SD."""
+    from cnnbench.cli.commands import Invocation  # noqa: PLC0415 - see the module's docstring
+    from cnnbench.cli.power import Wanted, show_power  # noqa: PLC0415 - see the module's docstring
+
+    invocation = Invocation(study, profile, tuple(assignments or ()), quiet=False)
+    show_power(invocation, Wanted(pilot, sd, correlation, effect, power), as_json=as_json, figure=figure)
+
+
 @plugins_app.command("list")
 def plugins_list() -> None:
     """List every component with its plugin, and plugins that are broken."""

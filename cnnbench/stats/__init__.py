@@ -10,8 +10,9 @@ from cnnbench.stats.curves import summarise_curves
 from cnnbench.stats.engine import analyse
 from cnnbench.stats.examples.compare import ABOUT_EXAMPLES, compare_examples
 from cnnbench.stats.flat import flat_columns, flat_rows
-from cnnbench.stats.interface import AnalysisInput
+from cnnbench.stats.interface import AnalysisInput, AssumedNoise, Pilot, SeedQuestion
 from cnnbench.stats.multiplicity import holm
+from cnnbench.stats.planning.plan import plan_seeds
 from cnnbench.stats.proof.prove import prove
 from cnnbench.stats.proof.selfcheck import check_installation, checked_cases, summarise_checks
 from cnnbench.stats.runs import analyse_run, course_of, run_input, run_spec
@@ -22,6 +23,9 @@ from cnnbench.stats.trials.table import TableQuestion, read_table
 __all__ = [
     "ABOUT_EXAMPLES",
     "AnalysisInput",
+    "AssumedNoise",
+    "Pilot",
+    "SeedQuestion",
     "TableQuestion",
     "analyse",
     "analyse_run",
@@ -36,6 +40,7 @@ __all__ = [
     "level_index",
     "level_text",
     "look",
+    "plan_seeds",
     "prove",
     "read_csv",
     "read_table",

@@ -22,7 +22,15 @@ from cnnbench.stats.other_scale import Rescaled, on_other_scale, scale_beside
 from cnnbench.stats.references import check_claim, check_value
 from cnnbench.stats.trials.audit import audit
 from cnnbench.stats.trials.cells import cell_data, named, observed_cells, over_levels
-from cnnbench.stats.trials.prepare import environment_refusal, examples_of, read_trials, scale_for, select, to_scale
+from cnnbench.stats.trials.prepare import (
+    environment_refusal,
+    examples_of,
+    margin_for,
+    read_trials,
+    scale_for,
+    select,
+    to_scale,
+)
 from cnnbench.stats.trials.random_levels import population, random_position
 from cnnbench.stats.variance import variance_budget
 from cnnbench.stats.words.adaptive import UNDECIDED, look_sentences
@@ -174,7 +182,7 @@ def _start(data: AnalysisInput, trials: Trials, info: ResponseInfo, apart: Refus
     raw = _cells(data, trials, selection, y_N, "raw") if len(y_N) else None
     scale, note = scale_for(data, info)
     setting = Setting(
-        info, scale, data.analysis.alpha, _margin(data, info, scale), data.paired, data.confirmatory, data.factors
+        info, scale, data.analysis.alpha, margin_for(data, info, scale), data.paired, data.confirmatory, data.factors
     )
     position = random_position(data.random, raw)
     setting = replace(setting, random=data.random, population=population(data.random, raw))
@@ -266,19 +274,6 @@ def _cells(
     )
     cells = replace(cells, block=data.blocks.removesuffix("s"))
     return cells if data.replicate_names is None else named(cells, data.replicate_names)
-
-
-def _margin(data: AnalysisInput, info: ResponseInfo, scale: str) -> float | None:
-    """Return the smallest effect of interest where it means something for this response.
-
-    It is declared in units of the study's response on the study's scale. Relative units (log, logit) carry over to
-    other responses on that scale, absolute ones to responses of the same unit and bounds.
-    """
-    main = data.responses[0]
-    if scale != data.analysis.scale:
-        return None
-    same = scale != "raw" or (info.unit, info.bounded) == (main.unit, main.bounded)
-    return data.analysis.equivalence_margin if same else None
 
 
 def _test(data: AnalysisInput, work: _Work, name: str) -> None:

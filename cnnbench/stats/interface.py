@@ -1,4 +1,4 @@
-"""What the analysis needs to know: the only thing that a caller of this room builds."""
+"""What the analysis and the planning of seeds need to know: all that a caller of this room builds."""
 
 from __future__ import annotations
 
@@ -58,3 +58,46 @@ class AnalysisInput:
     """Whether the spread of a pilot decides how many replicates there are."""
     look: Look | None = None
     """How it decided; None before that."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssumedNoise:
+    """Noise as somebody assumes it, the same in every cell."""
+
+    sd: float
+    """Between seeds within a cell, on the analysis scale."""
+    correlation: float = 0.0
+    """Between cells of one seed where seeds are shared; below 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pilot:
+    """Finished trials of the same study or of a similar one."""
+
+    name: str
+    """As it is printed."""
+    factors: tuple[Factor, ...]
+    trials: pd.DataFrame
+    """As in `AnalysisInput`, with its own factors and the study's response; ``total_s`` where times are known."""
+    paired: bool
+    """Whether its replicates share their seeds."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeedQuestion:
+    """How many seeds does the primary hypothesis of a study need?"""
+
+    study: str
+    factors: tuple[Factor, ...]
+    cells: tuple[Mapping[str, Level], ...]
+    """The planned ones."""
+    analysis: AnalysisSpec
+    responses: tuple[ResponseInfo, ...]
+    """The primary response first."""
+    paired: bool
+    replicates: int
+    """Planned seeds per cell."""
+    noise: AssumedNoise | Pilot
+    effect: float | None = None
+    """To be detected, on the analysis scale; None: the study's smallest effect of interest, else the pilot's effect."""
+    power: float = 0.8

@@ -1,7 +1,8 @@
 """Frozen values that cross rooms; no behaviour.
 
 ``plan`` holds what is decided before anything runs, ``results`` what a trial returns, ``findings`` what the analysis
-concludes, ``comparisons`` what comparing over blocks does, and ``view`` what a report is written from.
+concludes, ``comparisons`` what comparing over blocks does, ``seeds`` how many seeds it needs, and ``view`` what a
+report is written from.
 """
 
 from cnnbench.types.checkup import Checkup, Condition, Diagnosis
@@ -68,6 +69,7 @@ from cnnbench.types.results import (
     TrialOutcome,
     TrialResult,
 )
+from cnnbench.types.seeds import DesignPower, NoiseSource, PowerPoint, SeedCount, SeedPlan, SeedRange
 from cnnbench.types.view import Curve, Declared, Figure, Section, SectionTable, StudyView
 
 __all__ = [
@@ -89,6 +91,7 @@ __all__ = [
     "Decision",
     "Declared",
     "DesignAudit",
+    "DesignPower",
     "Diagnosis",
     "Effect",
     "EpochRecord",
@@ -106,10 +109,12 @@ __all__ = [
     "MetricInfo",
     "MixedMean",
     "MixedModel",
+    "NoiseSource",
     "NullRate",
     "OtherScale",
     "Plan",
     "PlanDifference",
+    "PowerPoint",
     "Predictions",
     "RandomComponent",
     "RankComparison",
@@ -122,6 +127,9 @@ __all__ = [
     "Retraining",
     "Section",
     "SectionTable",
+    "SeedCount",
+    "SeedPlan",
+    "SeedRange",
     "SelfCheck",
     "Source",
     "Stage",

@@ -6,6 +6,7 @@ from cnnbench.report.figures.diagnostics import diagnostics_figure
 from cnnbench.report.figures.drawing import Drawing, draw, interactive_bundle
 from cnnbench.report.figures.effects import effects_figure, references_figure
 from cnnbench.report.figures.layout import Layout, arrange
+from cnnbench.report.figures.power import power_figure
 from cnnbench.report.figures.ranks import ranks_figure
 from cnnbench.report.figures.theme import dark_rules
 
@@ -23,6 +24,7 @@ __all__ = [
     "interactive_bundle",
     "marginals_figure",
     "phases",
+    "power_figure",
     "ranks_figure",
     "references_figure",
 ]

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import nct, norm
 from scipy.stats import t as student_t
 
 from cnnbench.stats.omnibus.anova import additive_error, blocks_word, more_blocks
@@ -28,8 +27,6 @@ MOST_FOR_SIGN_FLIP = 32
 """Beyond, the enumeration takes long and the t test is hardly sensitive to the distribution."""
 MOST_NAMED = 20
 """More incomplete replicates than this are counted, not named."""
-POWER = 0.8
-MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,26 +360,3 @@ def equivalence_p(found: Estimate, margin: float) -> float:
     below = student_t.sf((found.value + margin) / found.se, found.df)
     above = student_t.cdf((found.value - margin) / found.se, found.df)
     return float(max(below, above))
-
-
-def seeds_needed(found: Estimate, margin: float | None, alpha: float) -> int | None:
-    """Return the replicates per cell for 80 % power at the observed noise; None beyond 1,000.
-
-    With a margin: enough to detect an effect of that size, and to show equivalence if there is none. Without: enough to
-    detect an effect as large as the one observed. Power of the t test from the noncentral t, df growing with n - 1.
-    """
-    target = abs(found.value) if margin is None else margin
-    noise = found.se * found.n_per_cell**0.5
-    ratio = noise / target if target > 0 else np.inf
-    guess = (norm.isf(alpha / 2) + norm.ppf(POWER)) ** 2 * ratio**2
-    if guess > MOST_SEEDS:
-        return None
-    df_per_n = found.df / max(1, found.n_per_cell - 1)
-    n = np.arange(max(2, int(guess * 0.8)), int(guess * 1.5) + 12)
-    df = df_per_n * (n - 1)
-    shift = np.sqrt(n) / ratio
-    power = np.asarray(nct.sf(student_t.isf(alpha / 2, df), df, shift))
-    if margin is not None:
-        power = np.minimum(power, 2 * student_t.cdf(shift - student_t.isf(alpha, df), df) - 1)
-    enough = n[power >= POWER]
-    return int(enough[0]) if len(enough) and enough[0] <= MOST_SEEDS else None

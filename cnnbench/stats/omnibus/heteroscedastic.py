@@ -41,14 +41,28 @@ def ats(data: CellData, term: Term) -> RobustTest:
     for position in term:
         blocks[position] = np.eye(data.shape[position]) - blocks[position]
     projection = kronecker(blocks)
-    variance_M = data.var_M / data.n_M
-    weighted_M = np.diag(projection) * variance_M
-    trace = float(weighted_M.sum())
-    scaled = projection * variance_M
-    statistic = float(data.mean_M @ projection @ data.mean_M) / trace
-    df1 = trace**2 / float((scaled * scaled.T).sum())
-    df2 = trace**2 / float((weighted_M**2 / (data.n_M - 1)).sum())
+    statistic, df1, df2 = (
+        float(value) for value in ats_figures(data.mean_M, data.var_M / data.n_M, data.n_M - 1, projection)
+    )
     return RobustTest(statistic, df1, df2, float(f_distribution.sf(statistic, df1, df2)))
+
+
+def ats_figures(
+    mean_M: NDArray[np.float64],
+    variance_M: NDArray[np.float64],
+    df_M: NDArray[np.int64] | int,
+    projection_MM: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return A, f1 and f2 of `ats`, from the variances of the cell means and their degrees of freedom.
+
+    Means and variances may have axes before the cells, such as many simulated studies; the figures keep these axes.
+    """
+    weighted_M = np.diag(projection_MM) * variance_M
+    trace = weighted_M.sum(axis=-1)
+    statistic = ((mean_M @ projection_MM) * mean_M).sum(axis=-1) / trace
+    df1 = trace**2 / ((variance_M @ projection_MM**2) * variance_M).sum(axis=-1)
+    df2 = trace**2 / (weighted_M**2 / df_M).sum(axis=-1)
+    return statistic, df1, df2
 
 
 def welch_james(data: CellData, term: Term) -> RobustTest:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import betainc, gammaln, ndtr
 from scipy.stats import chi2, norm
+from scipy.stats import f as f_distribution
 
 from cnnbench.types import Interval
 
@@ -33,6 +35,16 @@ def ncf_cdf(f: float, df1: float, df2: float, noncentrality: float) -> float:
     log_weight = j * np.log(rate) - rate - gammaln(j + 1) if rate > 0 else np.where(j == 0, 0.0, -np.inf)
     x = df1 * f / (df1 * f + df2)
     return float(np.exp(log_weight) @ betainc(df1 / 2 + j, df2 / 2, x))
+
+
+def f_power(noncentrality: float, df1: float, df2: float, alpha: float) -> float:
+    """Return the power of an F test whose statistic has that noncentrality.
+
+    For a term of an analysis of variance with n trials per cell the noncentrality is n sum(gamma^2) / sigma^2, gamma
+    the term's part of the cell means (Cohen 1988, Statistical Power Analysis, chapter 8). statsmodels' ``FTestPower``
+    has its two degrees of freedom swapped (issue 8651).
+    """
+    return 1 - ncf_cdf(float(f_distribution.isf(alpha, df1, df2)), df1, df2, noncentrality)
 
 
 def partial_eta_sq(f: float, df1: float, df2: float) -> float:
@@ -74,7 +86,7 @@ def standard_interval(t: float, df: float, alpha: float) -> tuple[float, float] 
     """
     if abs(t) > LARGEST_T:
         return None
-    spread_N, weight_N = _chi_nodes(df)
+    spread_N, weight_N = chi_nodes(df)
     reach = float(norm.isf(alpha / 2)) * (1 + t**2 / (2 * df)) ** 0.5 + 1
 
     def limit(tail: float) -> float:
@@ -90,7 +102,8 @@ def standard_interval(t: float, df: float, alpha: float) -> tuple[float, float] 
     return limit(1 - alpha / 2), limit(alpha / 2)
 
 
-def _chi_nodes(df: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+@lru_cache(maxsize=256)
+def chi_nodes(df: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return nodes and weights that integrate over s = sqrt(chi^2 / df): 40 panels of 25 Gauss-Legendre nodes."""
     low, high = np.sqrt(chi2.ppf([1e-17, 1 - 1e-16], df) / df)
     edges = np.linspace(low, high, 41)

@@ -80,7 +80,7 @@ def within_test(data: CellData, term: Term) -> WithinTest | None:
     sum_sq = float((shift_LR * np.linalg.solve(weight_LL, shift_LR)).sum())
     df, df2 = rank * len(contrasts_LG), rank * df_error
     f = sum_sq / (len(contrasts_LG) * trace)
-    gg = trace**2 / (rank * float((covariance_RR**2).sum())) if rank > 1 else 1.0
+    gg = float(greenhouse_geisser(covariance_RR)) if rank > 1 else 1.0
     hf = _huynh_feldt(df_error, rank, gg)
     p, p_gg = (_p(f, df, df2, epsilon) for epsilon in (1.0, gg))
     p_hf = None if hf is None else _p(f, df, df2, min(1.0, hf))
@@ -112,6 +112,12 @@ def complete_blocks(data: CellData) -> Blocks | None:
     y_KM = data.y_KM[kept_K]
     y_KJ = np.stack([row_M[plot_M == plot] for row_M, plot in zip(y_KM, plot_K, strict=True)])
     return Blocks(y_KJ, plot_K, size_G)
+
+
+def greenhouse_geisser(covariance_RR: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return epsilon = tr(S)^2 / (R tr(S^2)) of a covariance; there may be axes before the last two."""
+    trace = np.trace(covariance_RR, axis1=-2, axis2=-1)
+    return np.asarray(trace**2 / (covariance_RR.shape[-1] * (covariance_RR**2).sum(axis=(-2, -1))))
 
 
 def complete_replicates(data: CellData) -> NDArray[np.float64]:

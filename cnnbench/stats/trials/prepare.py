@@ -207,6 +207,19 @@ def examples_of(data: AnalysisInput, info: ResponseInfo) -> NDArray[np.float64] 
     return num_N
 
 
+def margin_for(data: AnalysisInput, info: ResponseInfo, scale: Scale) -> float | None:
+    """Return the smallest effect of interest where it means something for this response.
+
+    It is declared in units of the study's response on the study's scale. Relative units (log, logit) carry over to
+    other responses on that scale, absolute ones to responses of the same unit and bounds.
+    """
+    main = data.responses[0]
+    if scale != data.analysis.scale:
+        return None
+    same = scale != "raw" or (info.unit, info.bounded) == (main.unit, main.bounded)
+    return data.analysis.equivalence_margin if same else None
+
+
 def to_scale(
     y_N: NDArray[np.float64], scale: Scale, name: str, num_N: NDArray[np.float64] | None = None
 ) -> tuple[NDArray[np.float64], str] | Refusal:

@@ -5,9 +5,15 @@ from __future__ import annotations
 from math import exp, floor, log10
 from typing import TYPE_CHECKING
 
-from cnnbench.stats.effects.estimate import FEWEST_FOR_SIGN_FLIP, seeds_needed
+import numpy as np
+
+from cnnbench.stats.effects.estimate import FEWEST_FOR_SIGN_FLIP
 from cnnbench.stats.effects.questions import step_name
 from cnnbench.stats.omnibus.anova import blocks_word
+from cnnbench.stats.power.noise import observed_noise
+from cnnbench.stats.power.seeds import seeds_to_settle
+from cnnbench.stats.power.t_test import t_test
+from cnnbench.types import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -190,9 +196,15 @@ def _better(found: Draft, setting: Setting) -> str:
 
 
 def _more_seeds(found: Draft, setting: Setting, data: CellData) -> str:
-    if found.found is None or not data.replicated or data.block == "example":
+    if found.found is None or found.weights_M is None:
         return ""
-    needed = seeds_needed(found.found, setting.margin, setting.alpha)
+    if not data.replicated or data.nested or data.block == "example":
+        return ""
+    noise = observed_noise(data, np.abs(found.weights_M) > 1e-12, "")
+    if isinstance(noise, Refusal):
+        return ""
+    test = t_test(noise, found.weights_M, paired=data.paired, alpha=setting.alpha)
+    needed = seeds_to_settle(test, abs(found.effect.estimate), setting.margin)
     goal = "an effect as large as the one seen" if setting.margin is None else "either"
     units = "seeds" if data.block == "seed" else blocks_word(data)
     each = " per cell" if data.block == "seed" else ""

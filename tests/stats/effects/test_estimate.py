@@ -11,12 +11,10 @@ import pytest
 from scipy.stats import ttest_ind
 
 from cnnbench.stats.effects.estimate import (
-    Estimate,
     equivalence_p,
     estimate,
     fixed_block,
     pooled,
-    seeds_needed,
     sign_flip_p,
     split_plot,
 )
@@ -231,22 +229,6 @@ def test_the_sign_flip_test_counts_ties():
 
 def test_five_seeds_are_too_few_for_the_sign_flip_test():
     assert sign_flip_p(np.arange(1.0, 6.0)) is None
-
-
-@pytest.mark.parametrize(("dz", "seeds"), [(0.5, 34), (0.8, 15), (1.0, 10), (1.5, 6), (2.0, 5)])
-def test_seeds_for_80_percent_power_are_those_of_the_paired_t_test(dz: float, seeds: int):
-    found = Estimate(dz, 1 / 5**0.5, 4, 5, 5, "", None, "")
-    assert seeds_needed(found, None, 0.05) == seeds
-
-
-def test_a_margin_asks_for_enough_seeds_to_show_equivalence_too():
-    found = Estimate(0.1, 1 / 5**0.5, 4, 5, 5, "", None, "")
-    assert seeds_needed(found, 1.0, 0.05) > seeds_needed(Estimate(1.0, 1 / 5**0.5, 4, 5, 5, "", None, ""), None, 0.05)
-
-
-def test_a_hopeless_number_of_seeds_is_not_printed():
-    assert seeds_needed(Estimate(1e-9, 1.0, 4, 5, 5, "", None, ""), None, 0.05) is None
-    assert seeds_needed(Estimate(0.0, 1.0, 4, 5, 5, "", None, ""), None, 0.05) is None
 
 
 def test_a_contrast_over_an_empty_cell_is_refused_by_name():
