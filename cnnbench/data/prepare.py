@@ -1,8 +1,8 @@
 """Decode a dataset once, and keep it on disk at every size that is needed.
 
 A prepared dataset is a folder in the cache: ``meta.json``, ``labels.npy``, ``splits.npy`` where the dataset brings its
-own, and one ``images-<resize>-<size>.npy`` (N x C x size x size, uint8) for each size. A file that has its final name
-is whole: each is written under a temporary name and renamed.
+own, ``groups.npy`` where it names groups, and one ``images-<resize>-<size>.npy`` (N x C x size x size, uint8) for each
+size. A file that has its final name is whole: each is written under a temporary name and renamed.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ class PreparedDataset:
     def splits_N(self) -> NDArray[np.str_] | None:
         """Return ``train``, ``validation`` or ``test`` for each example, if the dataset brings its own splits."""
         return _load(self.folder / "splits.npy") if self.info.has_splits else None
+
+    def groups_N(self) -> NDArray[np.str_] | None:
+        """Return the name of each example's group, if the dataset names groups."""
+        return _load(self.folder / "groups.npy") if self.info.num_groups else None
 
     def images_NCHW(self, size_px: int, resize: str) -> NDArray[np.uint8]:
         """Return all images at one size, memory-mapped copy-on-write: read it, do not write to it."""
@@ -118,6 +122,9 @@ def _decode(
     digest = hashlib.sha256(json.dumps(list(arrays.class_names)).encode() + label_N.tobytes())
     if arrays.split_N is not None:
         digest.update("\n".join(_checked_splits(dataset, arrays)).encode())
+    groups = _checked_groups(dataset, arrays)
+    if groups is not None:
+        digest.update(json.dumps(["groups", *groups]).encode())
     channels, sides = 0, (np.iinfo(np.int64).max, 0)
     with contextlib.ExitStack() as stack:
         outputs: dict[int, NDArray[np.uint8]] = {}
@@ -145,10 +152,13 @@ def _decode(
         max_side_px=int(sides[1]),
         has_splits=arrays.split_N is not None,
         has_test_split=arrays.split_N is not None and bool((np.asarray(arrays.split_N) == "test").any()),
+        num_groups=len(set(groups or ())),
     )
     _save(folder / "labels.npy", label_N)
     if arrays.split_N is not None:
         _save(folder / "splits.npy", np.asarray(arrays.split_N, dtype=np.str_))
+    if groups is not None:
+        _save(folder / "groups.npy", np.asarray(groups, dtype=np.str_))
     with _renamed(folder / "meta.json") as temporary:
         temporary.write_text(json.dumps(dataclasses.asdict(info), indent=1), "utf-8")
 
@@ -192,6 +202,15 @@ def _checked_splits(dataset: Dataset, arrays: ImageArrays) -> list[str]:
     if unknown or len(splits) != len(arrays.label_N):
         raise DataError(f"dataset `{dataset.key}` brings splits that are not {', '.join(_SPLITS)} for each image.")
     return splits
+
+
+def _checked_groups(dataset: Dataset, arrays: ImageArrays) -> list[str] | None:
+    if arrays.group_N is None:
+        return None
+    groups = [str(group) for group in np.asarray(arrays.group_N)]
+    if len(groups) != len(arrays.label_N):
+        raise DataError(f"dataset `{dataset.key}` names {len(groups)} groups for {len(arrays.label_N)} images.")
+    return groups
 
 
 def _check_image(dataset: Dataset, image_CHW: NDArray[np.uint8], position: int, channels: int) -> None:

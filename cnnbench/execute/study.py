@@ -110,7 +110,8 @@ def _outcomes(
     from cnnbench.execute.worker import WorkerSetup  # noqa: PLC0415 - see above
 
     devices = worker_devices(session, options)
-    setup = WorkerSetup(session.datasets, session.folder.path / "checkpoints", options.checkpoint_every_s)
+    path = session.folder.path
+    setup = WorkerSetup(session.datasets, path / "checkpoints", options.checkpoint_every_s, path / "weights")
     if options.workers == 0:
         yield from run_in_process(session.pending, registry, setup, devices[0], observers, tick)
     else:

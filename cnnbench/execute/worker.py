@@ -33,6 +33,8 @@ class WorkerSetup:
     """By data fingerprint."""
     checkpoints: Path
     checkpoint_every_s: float
+    weights: Path | None = None
+    """Folder for the weights of trials whose recipe wants them kept."""
 
 
 class PipeListener:
@@ -52,7 +54,9 @@ class PipeListener:
 
 def request_for(trial: Trial, setup: WorkerSetup, device: str) -> TrialRequest:
     """Return the request to run a trial on a device."""
-    return TrialRequest(trial, device, setup.checkpoints / f"{trial.id}.pt", setup.checkpoint_every_s)
+    name = f"{trial.id}.pt"
+    weights = setup.weights / name if setup.weights is not None else None
+    return TrialRequest(trial, device, setup.checkpoints / name, setup.checkpoint_every_s, weights)
 
 
 def worker_main(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.errors import StoreError
+from cnnbench.report.classes import class_reports
 from cnnbench.spec import StudySpec, analysis_hash
 from cnnbench.stats import AnalysisInput, analyse, summarise_curves
 from cnnbench.store import Study, cell_trials
@@ -66,6 +67,7 @@ def build_view(run: Path) -> StudyView:
         failures=failures,
         environment=_environment(study),
         run_dir=str(run),
+        class_reports=tuple(class_reports(study.stored, study.responses[0].response)),
     )
 
 

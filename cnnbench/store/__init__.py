@@ -4,7 +4,16 @@
 """
 
 from cnnbench.store.run_folder import RunFolder
-from cnnbench.store.study import Study, cell_trials
+from cnnbench.store.study import Study, cell_trials, read_classes
 from cnnbench.store.trial_file import FORMAT_VERSION, StoredTrial, read_trial, write_trial
 
-__all__ = ["FORMAT_VERSION", "RunFolder", "StoredTrial", "Study", "cell_trials", "read_trial", "write_trial"]
+__all__ = [
+    "FORMAT_VERSION",
+    "RunFolder",
+    "StoredTrial",
+    "Study",
+    "cell_trials",
+    "read_classes",
+    "read_trial",
+    "write_trial",
+]

@@ -140,6 +140,30 @@ def read_response(trial: StoredTrial, response: Response) -> float:
     Raises:
         StoreError: The trial was run without what the response needs.
     """
+    split, epoch = _where(trial, response)
+    return float(trial.scalars[_name(split, response)][epoch])
+
+
+def read_classes(trial: StoredTrial, response: Response) -> tuple[str, dict[str, np.ndarray]]:
+    """Return the part that a response is read on, and every value of each class there at the epoch that it is read at.
+
+    Names are those of trial files without the part, e.g. ``recall_by_class``.
+
+    Raises:
+        StoreError: As `read_response` does.
+    """
+    split, epoch = _where(trial, response)
+    prefix = f"{split}_{'tta_' if response.view == 'tta' else ''}"
+    values = {
+        name.removeprefix(prefix): of_class[epoch]
+        for name, of_class in trial.by_class.items()
+        if name.startswith(prefix)
+    }
+    return split, {name: value for name, value in values.items() if not name.startswith("tta_")}
+
+
+def _where(trial: StoredTrial, response: Response) -> tuple[str, int]:
+    """Return the part and the epoch that a response is read at."""
     split = "test" if _name("test", response) in trial.scalars else "validation"
     name = _name(split, response)
     if name not in trial.scalars:
@@ -154,7 +178,7 @@ def read_response(trial: StoredTrial, response: Response) -> float:
         last = ends[-1]
     if response.epoch == "best":
         last = _best_epoch(trial.scalars[_name("validation", response)][: last + 1], trial, response)
-    return float(trial.scalars[name][last])
+    return split, last
 
 
 def _name(split: str, response: Response) -> str:

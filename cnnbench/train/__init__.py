@@ -1,5 +1,6 @@
 """The only training loop: a trial goes in, its outcome comes out."""
 
 from cnnbench.train.trial import Listener, TrialRequest, run_trial
+from cnnbench.train.weights import load_network
 
-__all__ = ["Listener", "TrialRequest", "run_trial"]
+__all__ = ["Listener", "TrialRequest", "load_network", "run_trial"]

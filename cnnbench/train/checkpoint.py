@@ -7,12 +7,12 @@ format and read with ``weights_only=True``: a checkpoint can hold tensors and pl
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from cnnbench.train.weights import KeptWeights, write_torch
 from cnnbench.types import EpochRecord
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Checkpoint:
     found_lr: float | None
     evaluation_s: float
     total_s: float
+    kept: KeptWeights | None = None
+    """The weights of the best epoch so far, where the recipe asks for them."""
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -52,16 +54,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "found_lr": checkpoint.found_lr,
         "evaluation_s": checkpoint.evaluation_s,
         "total_s": checkpoint.total_s,
+        "kept": asdict(checkpoint.kept) if checkpoint.kept is not None else None,
     }
-    temporary = path.with_suffix(".tmp")
-    try:
-        with temporary.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_torch(path, state)
 
 
 def load_checkpoint(path: Path, trial_id: str, device: torch.device) -> Checkpoint | None:
@@ -80,6 +75,7 @@ def load_checkpoint(path: Path, trial_id: str, device: torch.device) -> Checkpoi
         found_lr=state["found_lr"],
         evaluation_s=state["evaluation_s"],
         total_s=state["total_s"],
+        kept=KeptWeights(**state["kept"]) if state.get("kept") is not None else None,
     )
 
 

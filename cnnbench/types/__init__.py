@@ -40,12 +40,14 @@ from cnnbench.types.results import (
     TrialOutcome,
     TrialResult,
 )
-from cnnbench.types.view import Curve, Declared, Figure, Section, SectionTable, StudyView
+from cnnbench.types.view import ClassReport, ClassRow, Curve, Declared, Figure, Section, SectionTable, StudyView
 
 __all__ = [
     "STREAMS",
     "Cell",
     "Claim",
+    "ClassReport",
+    "ClassRow",
     "Classical",
     "Cost",
     "Curve",
