@@ -56,7 +56,7 @@ def _rows(
     if "recall_by_class" in scores_RK:
         # Whoever was recognised counts once: the accuracy is the recall of all examples together.
         accuracy_R = (scores_RK["recall_by_class"] * support_RK).sum(axis=1) / total_R
-        yield ClassRow("accuracy", {"f1_by_class": _spread(accuracy_R)}, _spread(total_R), summary=True)
+        yield ClassRow("accuracy", {list(scores_RK)[-1]: _spread(accuracy_R)}, _spread(total_R), summary=True)
     for title, weight_RK in (("macro average", np.ones_like(support_RK)), ("weighted average", support_RK)):
         scores = {
             key: _spread((values_RK * weight_RK).sum(axis=1) / weight_RK.sum(axis=1))

@@ -102,9 +102,9 @@ class Oversample(Part):
     They are drawn from the training part alone, so nothing of them is in validation or test.
     """
 
-    share: Annotated[float, Field(gt=0)] | Literal["balance"] = Field(
-        description="Copies of each class, as a share of its training images; `balance`: as many as the largest class "
-        "has more.",
+    share: Annotated[float, Field(ge=0)] | Literal["balance"] = Field(
+        description="Copies of each class, as a share of its training images (0: none, as a factor's first level); "
+        "`balance`: as many as the largest class has more.",
     )
     classes: Literal["minority"] | tuple[str, ...] = Field(
         "minority", description="`minority`: all but the largest class of the training part; or their names."

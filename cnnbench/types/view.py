@@ -53,7 +53,7 @@ class ClassRow:
     name: str
     scores: Mapping[str, tuple[float, float, float]]
     """``precision_by_class``, ``recall_by_class``, ``f1_by_class`` -> mean, smallest and largest over trials; the
-    accuracy stands under ``f1_by_class``, as scikit-learn's report has it."""
+    accuracy stands under the last of them, as scikit-learn's report has it."""
     support: tuple[float, float, float]
     """Examples of the class in the part, likewise: splits of different trials may differ."""
     summary: bool = False

@@ -76,9 +76,7 @@ class ResNetD(Model):
     @classmethod
     def _width_is_even(cls, width: int) -> int:
         if width % 2:
-            raise ValueError(
-                f"the first convolutions have half as many channels, so `width` must be even, not {width}."
-            )
+            raise ValueError(f"the first convolutions have half as many channels: `width` must be even, not {width}.")
         return width
 
     def build(self, shape_CHW: tuple[int, int, int], num_classes: int) -> nn.Module:

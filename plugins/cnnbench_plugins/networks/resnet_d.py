@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
@@ -43,7 +45,7 @@ def build_resnet_d(depth: int, width: int, in_channels: int, num_classes: int, d
     return net
 
 
-class _Scaled(ResNet):
+class _Scaled(ResNet):  # type: ignore[misc]  # torchvision is untyped
     """Torchvision's ResNet with another number of channels in all its layers; its stem is replaced by the caller."""
 
     def __init__(self, block: type[BasicBlock | Bottleneck], blocks: list[int], width: int, num_classes: int) -> None:
@@ -52,12 +54,10 @@ class _Scaled(ResNet):
         self.bn1 = nn.BatchNorm2d(width)
         self.fc = nn.Linear(8 * width * block.expansion, num_classes)
 
-    def _make_layer(
-        self, block: type[BasicBlock | Bottleneck], planes: int, blocks: int, stride: int = 1, dilate: bool = False
-    ) -> nn.Sequential:
+    def _make_layer(self, block: type[nn.Module], planes: int, blocks: int, **options: Any) -> Any:
         if planes == 64:  # the first stage, which takes what the stem gives
             self.inplanes = self._width
-        return super()._make_layer(block, planes * self._width // 64, blocks, stride, dilate)
+        return super()._make_layer(block, planes * self._width // 64, blocks, **options)
 
 
 def _convolution(in_channels: int, out_channels: int, *, stride: int) -> tuple[nn.Module, ...]:
