@@ -119,7 +119,7 @@ class TrainingData:
         self, index_B: torch.Tensor, augmentations: Sequence[Augmentation], generator: torch.Generator | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return float32 images, channels-last and normalised, and their labels, on the device."""
-        images_BCHW = self._taken(index_B.to(self.images_NCHW.device)).to(self.device, non_blocking=True)
+        images_BCHW = self._taken(index_B).to(self.device, non_blocking=True)
         images_BCHW = images_BCHW.float().div_(255)
         for augmentation in augmentations:
             assert generator is not None  # noqa: S101 - whoever augments brings the generator
@@ -128,12 +128,13 @@ class TrainingData:
         return images_BCHW.contiguous(memory_format=torch.channels_last), self.label_N[index_B.to(self.device)]
 
     def _taken(self, index_B: torch.Tensor) -> torch.Tensor:
+        device, num = self.images_NCHW.device, len(self.images_NCHW)
         if self._copies_MCHW is None:
-            return self.images_NCHW[index_B]
-        num = len(self.images_NCHW)
-        taken_BCHW = self.images_NCHW[index_B.clamp(max=num - 1)]
-        is_copy_B = index_B >= num
-        taken_BCHW[is_copy_B] = self._copies_MCHW[index_B[is_copy_B] - num]
+            return self.images_NCHW[index_B.to(device)]
+        taken_BCHW = self.images_NCHW[index_B.clamp(max=num - 1).to(device)]
+        # Which of them are copies is found out on the CPU, so that nothing here waits for the device.
+        place = (index_B >= num).nonzero().flatten()
+        taken_BCHW[place.to(device)] = self._copies_MCHW[(index_B[place] - num).to(device)]
         return taken_BCHW
 
 

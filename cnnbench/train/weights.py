@@ -126,18 +126,22 @@ def load_network(run: str | Path, trial_id: str) -> nn.Module:
         raise StoreError(
             f'trial {trial.id[:12]} kept no weights; set `trial.save_weights` to "best" or "last" and run it again.'
         )
-    recipe = Recipe.model_validate(trial.recipe)
-    info = study.folder.read_json("plan.json")["datasets"][trial.data_fingerprint]
-    largest_px = max(phase.size_px for phase in recipe.phases)
-    model = Registry.discover().model(recipe.model)
-    # Built without memory, so that a pre-trained model does not fetch weights which are replaced here anyway.
-    with torch.device("meta"):
-        network = build_network(model, info["channels"], largest_px, len(info["class_names"]))
     path = study.folder.path / trial.weights
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), assign=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise StoreError(
             f"the weights {path} cannot be read ({error.strerror or error}); run the trial again."
         ) from error
+    recipe = Recipe.model_validate(trial.recipe)
+    info = study.folder.read_json("plan.json")["datasets"][trial.data_fingerprint]
+    shape = (info["channels"], max(phase.size_px for phase in recipe.phases), len(info["class_names"]))
+    model = Registry.discover().model(recipe.model)
+    # Built without memory, so that a pre-trained model does not fetch weights which are replaced here anyway.
+    with torch.device("meta"):
+        network = build_network(model, *shape)
+    network.load_state_dict(state, assign=True)
+    if any(buffer.is_meta for buffer in network.buffers()):  # one that is no part of the state has to be computed
+        network = build_network(model, *shape)
+        network.load_state_dict(state)
     return network.eval()

@@ -13,6 +13,7 @@ from cnnbench.design import cell_recipes, planned_cells
 from cnnbench.environment import tune_torch
 from cnnbench.errors import SpecError, StoreError
 from cnnbench.execute import RunOptions, open_session, run_session
+from cnnbench.plugin import Model
 from cnnbench.registry import Registry
 from cnnbench.spec import Ref, Split, load_study
 from cnnbench.train import TrialRequest, run_trial
@@ -201,3 +202,28 @@ def test_weights_that_cannot_be_written_are_told_in_one_sentence(study_path, reg
 
     assert (outcome.error_class, outcome.traceback) == ("StoreError", "")
     assert "the weights cannot be written to" in outcome.message
+
+
+class WithTable(Model):
+    """A network with a buffer that is no part of its state."""
+
+    key = "with-table"
+
+    def build(self, shape_CHW: tuple[int, int, int], num_classes: int) -> torch.nn.Module:
+        network = torch.nn.Sequential(
+            torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(shape_CHW[0], num_classes)
+        )
+        network.register_buffer("table", torch.arange(3), persistent=False)
+        return network
+
+
+def test_buffers_that_are_no_part_of_the_state_are_there_again(finished, monkeypatch: pytest.MonkeyPatch):
+    run = finished('trial.save_weights="last"')
+    path = run / cnnbench.open_study(run).stored[0].weights
+    torch.save(WithTable().build((1, 8, 8), 10).state_dict(), path)
+    monkeypatch.setattr("cnnbench.registry.Registry.model", lambda *_: WithTable())
+
+    network = cnnbench.load_network(run, cnnbench.open_study(run).stored[0].id)
+
+    assert network.table.tolist() == [0, 1, 2]
+    assert not network.training
