@@ -94,6 +94,9 @@ class ImageArrays:
     """K names; a class without an image is refused."""
     split_N: NDArray[np.str_] | None = None
     """``train``, ``validation`` or ``test`` for each image, where the dataset brings its own splits."""
+    group_N: NDArray[np.str_] | None = None
+    """Name of what each image belongs to (a patient, a recording), where images of one group are too much alike to
+    stand on both sides of a split. An image that belongs to nothing has a name of its own."""
     name_N: Sequence[str] | None = None
     """Name of each image, e.g. its file: what the doctor calls it. No part of a trial's identity."""
 
@@ -155,6 +158,9 @@ class Component(BaseModel):
     """Name in study files: lower case, words joined by hyphens."""
     version: ClassVar[str] = "1"
     """Raise it when the same parameters begin to mean something else."""
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that were added after the component was first published, whose defaults mean what it did before: they
+    enter the identity of a trial only where they are set, so that finished trials are found again."""
 
 
 class Model(Component):
@@ -377,5 +383,10 @@ KINDS: Mapping[str, tuple[type[Component], str]] = {
 
 
 def component_identity(component: Component) -> dict[str, Any]:
-    """Return a component as plain JSON values: its key, its version and every parameter, defaults filled in."""
-    return {"use": component.key, "version": component.version, **component.model_dump(mode="json")}
+    """Return a component as plain JSON values: its key, its version and every parameter, defaults filled in.
+
+    Parameters that came `later` are left out where they have their defaults.
+    """
+    fields = type(component).model_fields
+    unset = {name for name in component.later if getattr(component, name) == fields[name].default}
+    return {"use": component.key, "version": component.version, **component.model_dump(mode="json", exclude=unset)}

@@ -245,6 +245,7 @@ class Registry:
             recipe[field] = {"$ref": f"#/$defs/Component_{field}"}
         for field, kind in (("augmentation", "augmentation"), ("metrics", "metric")):
             recipe[field]["items"] = {"$ref": f"#/$defs/Component_{kind}"}
+        definitions["Oversample"]["properties"]["augmentation"]["items"] = {"$ref": "#/$defs/Component_augmentation"}
         definitions["Phase"]["properties"]["schedule"] = {"$ref": "#/$defs/Component_scheduler"}
         schema["properties"]["profiles"] = {"type": "object", "additionalProperties": {"type": "object"}}
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -40,6 +40,7 @@ def plan_text(session: Session, options: RunOptions, registry: Registry) -> Rend
         table,
         *(_stages(session, paired) if plan.stages else [Text(f"{_size(session, cells, paired)}")]),
     ]
+    lines += [Text(note) for note in session.notes]
     lines += _limited([f"left out ({one.kind}): {_cell(one.cell)}: {one.reason}" for one in plan.exclusions])
     lines += _limited([f"changed since the last run: {change}" for change in session.changes])
     if session.changes:

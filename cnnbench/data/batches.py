@@ -64,11 +64,17 @@ class TrainingData:
         self.device, self.normalization = device, normalization
         self.images_NCHW = torch.from_numpy(images_NCHW)
         self.label_N = torch.from_numpy(label_N).to(device)
+        self._copies_MCHW: torch.Tensor | None = None
         if device.type != "cpu" and self.images_NCHW.nbytes < _free_bytes(device) // 2:
             self.images_NCHW = self.images_NCHW.to(device)
         # One multiplication and one addition do both the scaling from 0..255 and the normalisation.
         self._mean_C = normalization.mean_C.to(device).view(1, -1, 1, 1)
         self._std_C = normalization.std_C.to(device).view(1, -1, 1, 1)
+
+    def add_copies(self, copies_MCHW: torch.Tensor, source_M: NDArray[np.int64]) -> None:
+        """Append images that were made from those of ``source_M``, with their labels; their indices follow on."""
+        self._copies_MCHW = copies_MCHW
+        self.label_N = torch.cat([self.label_N, self.label_N[torch.from_numpy(source_M).to(self.device)]])
 
     def training_batches(
         self,
@@ -113,13 +119,23 @@ class TrainingData:
         self, index_B: torch.Tensor, augmentations: Sequence[Augmentation], generator: torch.Generator | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return float32 images, channels-last and normalised, and their labels, on the device."""
-        images_BCHW = self.images_NCHW[index_B.to(self.images_NCHW.device)].to(self.device, non_blocking=True)
+        images_BCHW = self._taken(index_B).to(self.device, non_blocking=True)
         images_BCHW = images_BCHW.float().div_(255)
         for augmentation in augmentations:
             assert generator is not None  # noqa: S101 - whoever augments brings the generator
             images_BCHW = augmentation.apply(images_BCHW, generator)
         images_BCHW = (images_BCHW - self._mean_C) / self._std_C
         return images_BCHW.contiguous(memory_format=torch.channels_last), self.label_N[index_B.to(self.device)]
+
+    def _taken(self, index_B: torch.Tensor) -> torch.Tensor:
+        device, num = self.images_NCHW.device, len(self.images_NCHW)
+        if self._copies_MCHW is None:
+            return self.images_NCHW[index_B.to(device)]
+        taken_BCHW = self.images_NCHW[index_B.clamp(max=num - 1).to(device)]
+        # Which of them are copies is found out on the CPU, so that nothing here waits for the device.
+        place = (index_B >= num).nonzero().flatten()
+        taken_BCHW[place.to(device)] = self._copies_MCHW[(index_B[place] - num).to(device)]
+        return taken_BCHW
 
 
 def _channel_statistics(

@@ -1,9 +1,9 @@
 """Decode a dataset once, and keep it on disk at every size that is needed.
 
 A prepared dataset is a folder in the cache: ``meta.json``, ``labels.npy``, ``splits.npy`` where the dataset brings its
-own, ``sides.npy`` and ``hashes.npy`` of the images as they were decoded, ``names.npy`` where they have names, and one
-``images-<resize>-<size>.npy`` (N x C x size x size, uint8) for each size. A file that has its final name is whole: each
-is written under a temporary name and renamed.
+own, ``groups.npy`` where it names groups, ``sides.npy`` and ``hashes.npy`` of the images as they were decoded,
+``names.npy`` where they have names, and one ``images-<resize>-<size>.npy`` (N x C x size x size, uint8) for each size.
+A file that has its final name is whole: each is written under a temporary name and renamed.
 """
 
 from __future__ import annotations
@@ -67,6 +67,10 @@ class PreparedDataset:
         """Return the name of each example, if the dataset names them."""
         file = self.folder / "names.npy"
         return _load(file) if file.exists() else None
+
+    def groups_N(self) -> NDArray[np.str_] | None:
+        """Return the name of each example's group, if the dataset names groups."""
+        return _load(self.folder / "groups.npy") if self.info.num_groups else None
 
     def images_NCHW(self, size_px: int, resize: str) -> NDArray[np.uint8]:
         """Return all images at one size, memory-mapped copy-on-write: read it, do not write to it."""
@@ -133,6 +137,9 @@ def _decode(
     if arrays.split_N is not None:
         digest.update("\n".join(_checked_splits(dataset, arrays)).encode())
     channels, side_N2, hash_N = 0, np.zeros((num_examples, 2), np.int64), np.zeros(num_examples, np.uint64)
+    groups = _checked_groups(dataset, arrays)
+    if groups is not None:
+        digest.update(json.dumps(["groups", *groups]).encode())
     with contextlib.ExitStack() as stack:
         outputs: dict[int, NDArray[np.uint8]] = {}
         for position, image_CHW in enumerate(_decoded(dataset, arrays)):
@@ -161,14 +168,13 @@ def _decode(
         max_side_px=int(side_N2.max()),
         has_splits=arrays.split_N is not None,
         has_test_split=arrays.split_N is not None and bool((np.asarray(arrays.split_N) == "test").any()),
+        num_groups=len(set(groups or ())),
     )
-    _save(folder / "labels.npy", label_N)
-    _save(folder / "sides.npy", side_N2)
-    _save(folder / "hashes.npy", hash_N)
-    if arrays.name_N is not None:
-        _save(folder / "names.npy", np.asarray(arrays.name_N, dtype=np.str_))
-    if arrays.split_N is not None:
-        _save(folder / "splits.npy", np.asarray(arrays.split_N, dtype=np.str_))
+    for name, facts in (("labels", label_N), ("sides", side_N2), ("hashes", hash_N)):
+        _save(folder / f"{name}.npy", facts)
+    for name, texts in (("names", arrays.name_N), ("splits", arrays.split_N), ("groups", groups)):
+        if texts is not None:
+            _save(folder / f"{name}.npy", np.asarray(texts, dtype=np.str_))
     with _renamed(folder / "meta.json") as temporary:
         temporary.write_text(json.dumps(dataclasses.asdict(info), indent=1), "utf-8")
 
@@ -214,6 +220,15 @@ def _checked_splits(dataset: Dataset, arrays: ImageArrays) -> list[str]:
     if unknown or len(splits) != len(arrays.label_N):
         raise DataError(f"dataset `{dataset.key}` brings splits that are not {', '.join(_SPLITS)} for each image.")
     return splits
+
+
+def _checked_groups(dataset: Dataset, arrays: ImageArrays) -> list[str] | None:
+    if arrays.group_N is None:
+        return None
+    groups = [str(group) for group in np.asarray(arrays.group_N)]
+    if len(groups) != len(arrays.label_N):
+        raise DataError(f"dataset `{dataset.key}` names {len(groups)} groups for {len(arrays.label_N)} images.")
+    return groups
 
 
 def _check_image(dataset: Dataset, image_CHW: NDArray[np.uint8], position: int, channels: int) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnnbench.data.grouped import cut_groups, deal_groups
 from cnnbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -26,20 +27,27 @@ class SplitIndices:
 
 
 def split_examples(
-    label_N: NDArray[np.int64], split: Split, seed: int, predefined_N: NDArray[np.str_] | None
+    label_N: NDArray[np.int64],
+    split: Split,
+    seed: int,
+    predefined_N: NDArray[np.str_] | None,
+    group_N: NDArray[np.str_] | None = None,
 ) -> SplitIndices:
     """Divide examples by a seed, or as the dataset brings it.
 
-    A stratified split takes the same share of every class (rounded half up).
+    A stratified split takes the same share of every class (rounded half up); one that keeps groups whole comes as near
+    to that as the groups allow (`cnnbench.data.grouped.deal_groups`).
 
     Raises:
-        DataError: A class would have no example in a part.
+        DataError: A class would have no example in a part, or groups are to be kept whole and cannot be.
     """
     generator = np.random.default_rng(seed)
+    kept_N = None if split.groups == "ignore" else group_N
     if split.use == "predefined":
-        parts = _predefined(label_N, split, predefined_N, generator)
+        parts = _predefined(label_N, split, predefined_N, generator, kept_N)
     else:
-        parts = _drawn(label_N, np.arange(len(label_N)), split, generator)
+        parts = _drawn(label_N, np.arange(len(label_N)), split, generator, kept_N)
+    _check_kept(parts, split, group_N)
     num_classes = int(label_N.max()) + 1
     for name in ("train", "validation", "test"):
         part = getattr(parts, name)
@@ -48,16 +56,25 @@ def split_examples(
         missing = np.flatnonzero(np.bincount(label_N[part], minlength=num_classes) == 0)
         if missing.size:
             remedy = "change the split's shares" if split.use == "random" else 'use `split = { use = "random" }`'
+            if kept_N is not None:
+                remedy = (
+                    'its groups are too few or too large: change the split\'s shares, or set `split.groups` to "ignore"'
+                )
             raise DataError(f"the {name} part has no example of class {missing[0]}; {remedy}.")
     return parts
 
 
 def check_split(info: DatasetInfo, split: Split) -> None:
-    """Check, before anything runs, that a stratified split leaves no class empty.
+    """Check, before anything runs, that a stratified split leaves no class empty, and that there are groups to keep.
 
     Raises:
-        DataError: It would; the message names the class and the remedy.
+        DataError: It would, or there are none; the message names the remedy.
     """
+    if split.groups == "keep" and not info.num_groups:
+        raise DataError(
+            '`split.groups` is "keep", but the dataset names no groups; tell it how (an image folder: `group`), or '
+            "leave `split.groups` out."
+        )
     if split.use == "predefined":
         if not info.has_splits:
             raise DataError('the split is "predefined", but the dataset brings none; use `split = { use = "random" }`.')
@@ -83,10 +100,34 @@ def _count(num: int, share: float) -> int:
     return int(np.floor(num * share + 0.5))
 
 
+def _check_kept(parts: SplitIndices, split: Split, group_N: NDArray[np.str_] | None) -> None:
+    """Refuse a split that cuts groups which are to be kept; only one that the dataset brings can."""
+    if split.groups != "keep" or group_N is None:
+        return
+    names = ("train", "validation", "test")
+    part_N = np.concatenate([np.full(len(getattr(parts, name)), name) for name in names])
+    cut = cut_groups(group_N[np.concatenate([getattr(parts, name) for name in names])], part_N)
+    if cut:
+        raise DataError(
+            f"the dataset's own split puts images of the group `{cut[0]}` (and of {len(cut) - 1} more) into several "
+            'parts; use `split = { use = "random" }`, or set `split.groups` to "auto" to take the split as it is.'
+        )
+
+
 def _drawn(
-    label_N: NDArray[np.int64], members: NDArray[np.int64], split: Split, generator: np.random.Generator
+    label_N: NDArray[np.int64],
+    members: NDArray[np.int64],
+    split: Split,
+    generator: np.random.Generator,
+    group_N: NDArray[np.str_] | None,
 ) -> SplitIndices:
-    """Divide ``members`` at random, class by class or all of them at once."""
+    """Divide ``members`` at random: group by group, class by class, or all of them at once."""
+    if group_N is not None:
+        shares = (1 - split.validation - split.test, split.validation, split.test)
+        seen_N = label_N[members] if split.stratify else np.zeros(len(members), np.int64)
+        part_N = deal_groups(seen_N, group_N[members], shares, generator)
+        train, validation, test = (members[part_N == part] for part in range(3))
+        return SplitIndices(generator.permutation(train), validation, test)
     if split.stratify:
         return _stratified(label_N, members, split, generator)
     return _cut(generator.permutation(members), split)
@@ -114,7 +155,11 @@ def _stratified(
 
 
 def _predefined(
-    label_N: NDArray[np.int64], split: Split, predefined_N: NDArray[np.str_] | None, generator: np.random.Generator
+    label_N: NDArray[np.int64],
+    split: Split,
+    predefined_N: NDArray[np.str_] | None,
+    generator: np.random.Generator,
+    group_N: NDArray[np.str_] | None,
 ) -> SplitIndices:
     if predefined_N is None:
         raise DataError('the split is "predefined", but the dataset brings none; use `split = { use = "random" }`.')
@@ -122,5 +167,5 @@ def _predefined(
     if validation.size:
         return SplitIndices(generator.permutation(train), validation, test)
     # Then a share of the training part serves, so that the test part stays untouched.
-    drawn = _drawn(label_N, train, split.model_copy(update={"test": 0.0}), generator)
+    drawn = _drawn(label_N, train, split.model_copy(update={"test": 0.0}), generator, group_N)
     return SplitIndices(drawn.train, drawn.validation, test)

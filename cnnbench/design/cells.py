@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from cnnbench.errors import Problem, SpecError
-from cnnbench.plugin import component_identity
+from cnnbench.plugin import Metric, component_identity
 from cnnbench.spec import RecipeInput, check_table, component_places, in_order, patches, set_path
 from cnnbench.types import COST_RESPONSES, Exclusion, Factor, Level, Response, ResponseInfo
 
@@ -123,6 +123,7 @@ def cell_recipes(
             if component is not None:
                 components[place] = component
                 _put(recipe, place, identity(component))
+        problems += _unchosen(recipe, components)
         for problem in problems:
             wrong.setdefault(problem, []).append(cell)
         if not problems:
@@ -131,6 +132,15 @@ def cell_recipes(
     if wrong:
         raise SpecError(source, [_clash(path, message, where) for (path, message), where in wrong.items()])
     return recipes
+
+
+def _unchosen(recipe: Mapping[str, Any], components: Mapping[KeyPath, Component]) -> Iterator[Finding]:
+    """Yield what is wrong where the best epoch's weights are to be kept, and no metric can say which epoch is best."""
+    metrics = [one for (place, *_), one in components.items() if place == "metrics" and isinstance(one, Metric)]
+    if recipe.get("save_weights") == "best" and not any(
+        not metric.dims and metric.higher_is_better is not None for metric in metrics
+    ):
+        yield ("save_weights",), "no metric tells which epoch is best; add one that is one number, e.g. `accuracy`."
 
 
 def _put(tree: Any, path: KeyPath, value: object) -> None:

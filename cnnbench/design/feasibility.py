@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cnnbench.design.network import build_network, group_multipliers, trainable_groups
+from cnnbench.errors import CnnbenchError
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +61,8 @@ def probe(request: Probe) -> Feasibility:
                 logits_BK = network(images_BCHW)
                 _check_logits(logits_BK, request.num_classes)
                 logits_BK.sum().backward()
+    except CnnbenchError:  # a library or a file that is missing is its user's to mend, and no fault of the size
+        raise
     except Exception as error:  # noqa: BLE001 - whatever a network raises at this size is the reason
         return Feasibility(watcher.sentence(error), 0.0)
     return Feasibility(None, counter.get_total_flops() / _PROBE_BATCH)

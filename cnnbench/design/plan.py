@@ -14,6 +14,7 @@ from cnnbench.design.feasibility import Probe
 from cnnbench.design.rounds import rounds
 from cnnbench.design.seeds import trial_seeds
 from cnnbench.errors import DesignError
+from cnnbench.spec import Oversample
 from cnnbench.types import DatasetInfo, Exclusion, Level, Plan, Trial
 
 if TYPE_CHECKING:
@@ -130,7 +131,11 @@ def _probes(one: CellRecipe, info: DatasetInfo) -> Iterator[Probe]:
 
 def _buildable(one: CellRecipe, info: DatasetInfo, found: Sequence[Feasibility]) -> _Buildable:
     split, epochs = one.recipe["split"], [phase["epochs"] for phase in one.recipe["phases"]]
-    num_train = info.num_examples * (1 - split["validation"] - split["test"])
+    train_share = 1 - split["validation"] - split["test"]
+    num_train = info.num_examples * train_share
+    if (oversample := one.recipe.get("oversample")) is not None:
+        copies = Oversample.model_validate(oversample).num_copies(info.class_counts, info.class_names)
+        num_train += sum(copies) * train_share
     per_image = tuple(result.train_flops for result in found)
     flops = sum(each * num_train * num for each, num in zip(per_image, epochs, strict=True))
     common = {"cell": one.cell, "data": info.fingerprint, "format": IDENTITY_FORMAT, "recipe": one.recipe}

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnbench.data import PreparedDataset, check_split, default_cache_dir, prepare, split_examples
+from cnnbench.data import PreparedDataset, default_cache_dir, prepare
 from cnnbench.design import dataset_needs, make_plan, responses_of
-from cnnbench.errors import CnnbenchError, DataError, Problem, SpecError, StoreError
+from cnnbench.errors import Problem, SpecError, StoreError
 from cnnbench.execute.probes import CachedProber
 from cnnbench.execute.rounds import check_direction, check_rounds, settled, to_come
-from cnnbench.spec import Split, analysis_hash, differences, shown
+from cnnbench.execute.splits import check_splits, split_notes
+from cnnbench.spec import Oversample, analysis_hash, did_you_mean, differences, shown
 from cnnbench.store import RunFolder
 from cnnbench.types import COST_RESPONSES
 
@@ -62,6 +63,8 @@ class Session:
     """Whether trials run one at a time, because a response depends on time."""
     decisions: tuple[Decision, ...] = ()
     """What earlier rounds decided, where the plan depends on results."""
+    notes: tuple[str, ...] = ()
+    """What else the plan has to say, as sentences: what splits keep together, what is copied."""
 
     @property
     def to_come(self) -> tuple[int, int]:
@@ -105,7 +108,8 @@ def open_session(
     check_rounds(plan, spec, stored, folder)
     check_direction(spec, responses, str(study.path))
     _check_responses(plan, responses, str(study.path))
-    _check_splits(plan, responses, datasets)
+    check_splits(plan, responses, datasets)
+    _check_oversampling(plan, str(study.path))
     if options.fresh:
         _check_that_it_may_be_emptied(folder)
     finished = set() if options.fresh else folder.finished()
@@ -122,6 +126,7 @@ def open_session(
         changes=() if options.fresh else _changes(folder, spec),
         exclusive=_is_exclusive(spec, responses),
         decisions=decisions,
+        notes=split_notes(plan, datasets),
     )
 
 
@@ -155,26 +160,15 @@ def _response_fault(recipe: Mapping[str, Any], response: Response) -> str | None
     return None
 
 
-def _check_splits(plan: Plan, responses: tuple[ResponseInfo, ...], datasets: Mapping[str, PreparedDataset]) -> None:
-    checked: set[tuple[str, str]] = set()
-    for trial in plan.trials:
-        key = (trial.data_fingerprint, json.dumps(trial.recipe["split"]))
-        if key not in checked:
-            checked.add(key)
-            info, split = plan.datasets[trial.data_fingerprint], Split.model_validate(trial.recipe["split"])
-            is_best = any(one.response.epoch == "best" for one in responses)
-            if is_best and split.use == "predefined" and not info.has_test_split:
-                raise DataError(
-                    f"dataset `{trial.recipe['dataset']['use']}` brings no test part, so the best epoch would be "
-                    "chosen on the part that is reported; read the last epoch, or draw a random split with a test part."
-                )
-            try:
-                check_split(info, split)
-                if split.use == "predefined":
-                    dataset = datasets[trial.data_fingerprint]
-                    split_examples(dataset.labels_N(), split, trial.seeds["split"], dataset.splits_N())
-            except CnnbenchError as error:
-                raise type(error)(f"dataset `{trial.recipe['dataset']['use']}`: {error}") from None
+def _check_oversampling(plan: Plan, source: str) -> None:
+    """Check that the classes that are to be copied exist."""
+    for trial in (trial for trial in plan.trials if trial.replicate == 0 and "oversample" in trial.recipe):
+        wanted = Oversample.model_validate(trial.recipe["oversample"]).classes
+        names = plan.datasets[trial.data_fingerprint].class_names
+        unknown = [name for name in wanted if name not in names] if isinstance(wanted, tuple) else []
+        if unknown:
+            message = f"the dataset has no class `{unknown[0]}`; {did_you_mean(unknown[0], names)}"
+            raise SpecError(source, [Problem("trial.oversample.classes", message)])
 
 
 def _check_that_it_may_be_emptied(folder: RunFolder) -> None:

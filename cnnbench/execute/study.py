@@ -172,8 +172,8 @@ def _outcomes(
     devices = worker_devices(session, options)
     # A trial whose time counts computes its features itself: borrowed ones would cost it nothing.
     features = FeatureFolder(default_cache_dir() / "features", shared=not session.exclusive)
-    checkpoints = session.folder.path / "checkpoints"
-    setup = WorkerSetup(session.datasets, checkpoints, options.checkpoint_every_s, features)
+    path, every_s = session.folder.path, options.checkpoint_every_s
+    setup = WorkerSetup(session.datasets, path / "checkpoints", every_s, features, path / "weights")
     if options.workers == 0:
         yield from run_in_process(session.pending, registry, setup, devices[0], observers, tick)
     else:

@@ -36,6 +36,8 @@ class WorkerSetup:
     checkpoint_every_s: float
     features: FeatureFolder | None = None
     """Where features of frozen layers may be kept on the disk."""
+    weights: Path | None = None
+    """Folder for the weights of trials whose recipe wants them kept."""
 
 
 class PipeListener:
@@ -55,7 +57,9 @@ class PipeListener:
 
 def request_for(trial: Trial, setup: WorkerSetup, device: str) -> TrialRequest:
     """Return the request to run a trial on a device."""
-    return TrialRequest(trial, device, setup.checkpoints / f"{trial.id}.pt", setup.checkpoint_every_s, setup.features)
+    name = f"{trial.id}.pt"
+    weights = setup.weights / name if setup.weights is not None else None
+    return TrialRequest(trial, device, setup.checkpoints / name, setup.checkpoint_every_s, setup.features, weights)
 
 
 def worker_main(

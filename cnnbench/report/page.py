@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
-from cnnbench.report import cost, decided, figures, phases, tables
+from cnnbench.report import classes, cost, decided, figures, phases, tables
 from cnnbench.report import format as fmt
 from cnnbench.report.gallery import Gallery
 
@@ -165,6 +165,8 @@ def _context(view: StudyView, sections: Sequence[Section], gallery: Gallery) -> 
         "reference_figures": _reference_figures(view, gallery),
         "reference_quotes": [check for check in findings.references if check.quote or check.sentence],
         "claims": [(claim, tables.claim_effect(claim)) for claim in findings.claims],
+        "class_tables": [classes.class_table(report) for report in view.class_reports],
+        "classes_in_open": len(view.class_reports) <= classes.MOST_IN_OPEN,
         "cost_table": cost.cost_table(view),
         "sections": plugin_parts,
         "environment_table": environment,
@@ -331,6 +333,8 @@ def _contents(context: dict[str, Any]) -> Iterable[tuple[str, str]]:
         yield "tests", "Tests"
     if lead is not None and lead.found.cells:
         yield "cells", "Cell by cell"
+    if context["class_tables"]:
+        yield "classes", "Class by class"
     if context["curves"]:
         yield "curves", "Learning curves"
     if context["references_table"] or context["claims"]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnbench.data import default_cache_dir
 from cnnbench.errors import StoreError
+from cnnbench.report.classes import class_reports
 from cnnbench.report.export import trials_csv
 from cnnbench.report.r import exported_trials, r_script
 from cnnbench.stats import analyse_run, prove, run_input, run_spec, summarise_curves
@@ -51,6 +52,7 @@ def build_view(run: Path) -> StudyView:
         environment=_environment(study),
         run_dir=str(run),
         r_script=r_script(data, findings, exported_trials(trials_csv(data.trials), paired=data.paired)),
+        class_reports=tuple(class_reports(study.stored, study.responses[0].response)),
     )
 
 

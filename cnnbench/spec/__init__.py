@@ -20,7 +20,7 @@ from cnnbench.spec.model import (
 )
 from cnnbench.spec.overlay import set_path
 from cnnbench.spec.problems import Finding, check_table, did_you_mean, explain
-from cnnbench.spec.recipe import Loss, LrFinder, Phase, Recipe, RecipeInput, Ref, Split
+from cnnbench.spec.recipe import Loss, LrFinder, Oversample, Phase, Recipe, RecipeInput, Ref, Split
 from cnnbench.spec.toml import KeyPath
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "KeyPath",
     "Loss",
     "LrFinder",
+    "Oversample",
     "Phase",
     "Recipe",
     "RecipeInput",

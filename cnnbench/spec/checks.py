@@ -59,6 +59,10 @@ def component_places(recipe: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, 
         entries = recipe.get(field, ())
         for index, value in enumerate(entries if isinstance(entries, list | tuple) else ()):
             yield (field, index), kind, value
+    oversample = recipe.get("oversample")
+    copied_by = oversample.get("augmentation", ()) if isinstance(oversample, dict) else ()
+    for index, value in enumerate(copied_by if isinstance(copied_by, list | tuple) else ()):
+        yield ("oversample", "augmentation", index), "augmentation", value
     phases = recipe.get("phases", ())
     for index, phase in enumerate(phases if isinstance(phases, list | tuple) else ()):
         if isinstance(phase, dict) and "schedule" in phase:

@@ -13,10 +13,11 @@ from cnnbench.spec.problems import check_table, did_you_mean
 from cnnbench.spec.toml import Document, KeyPath, read_toml
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from cnnbench.spec.checks import ComponentCheck
+    from cnnbench.spec.problems import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,22 @@ def load_study(
         _assign(data, assignment, changed, problems)
     spec, found = check_table(StudySpec, data)
     found.extend(check_study(data, spec, check_component))
+    if spec is not None:
+        found.extend(_unknown_profiles(spec, document.data.get("profiles", {})))
     places = _Places(document, data, profile, changed)
     problems.extend(places.problem(key_path, message) for key_path, message in dict.fromkeys(found))
     if problems or spec is None:
         problems.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
         raise SpecError(path, problems)
-    return StudyFile(path, document.text, profile, tuple(assignments), spec)
+    held = tuple(reference for reference in spec.reference if reference.profile in {None, profile})
+    return StudyFile(path, document.text, profile, tuple(assignments), spec.model_copy(update={"reference": held}))
+
+
+def _unknown_profiles(spec: StudySpec, profiles: Mapping[str, object]) -> Iterator[Finding]:
+    for i, reference in enumerate(spec.reference):
+        if reference.profile is not None and reference.profile not in profiles:
+            message = f"the study has no profile `{reference.profile}`; {did_you_mean(reference.profile, profiles)}"
+            yield ("reference", i, "profile"), message
 
 
 def _with_profile(document: Document, profile: str | None, problems: list[Problem]) -> dict[str, Any]:

@@ -219,6 +219,9 @@ class Reference(Part):
     """`[[reference]]`: a published number, or a published claim, held against this study."""
 
     source: str = Field(min_length=1)
+    profile: str | None = Field(
+        None, description="Held against the study with this profile only, e.g. the published data; default: always."
+    )
     quote: str = Field("", description="The sentence of the source.")
     response: str
     cell: dict[str, LevelValue] = Field({}, description="With `value`: factor -> level; others are averaged over.")

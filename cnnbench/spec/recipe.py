@@ -5,9 +5,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+import math
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NAME_PATTERN = r"^[a-z][a-z0-9_-]*$"
 """What factors, phases and responses may be called."""
@@ -42,8 +54,28 @@ ComponentRef = Annotated[Ref, BeforeValidator(_shorthand)]
 Trainable = Literal["all", "head"] | dict[str, Annotated[float, Field(ge=0)]]
 
 
-class Split(Part):
+class RecipePart(Part):
+    """A part of the recipe whose later keys stay out of its JSON while they are unset.
+
+    A trial is named by the JSON of its recipe: a key that a newer version adds must not rename the trials that do
+    without it.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Keys that were added after the first version; their defaults mean what was done before."""
+
+    @model_serializer(mode="wrap")
+    def _without_unset_later_keys(self, to_plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        plain: dict[str, Any] = to_plain(self)
+        fields = type(self).model_fields
+        unset = {name for name in self.later if getattr(self, name) == fields[name].default}
+        return {name: value for name, value in plain.items() if name not in unset}
+
+
+class Split(RecipePart):
     """How examples are divided into training, validation and test."""
+
+    later = frozenset({"groups"})
 
     use: Literal["random", "predefined"] = Field(
         "random", description="`random`: drawn from the trial's split seed; `predefined`: as the dataset brings it."
@@ -51,12 +83,49 @@ class Split(Part):
     validation: float = Field(0.1, gt=0, lt=1, description="Share of the examples used for validation.")
     test: float = Field(0.0, ge=0, lt=1, description="Share kept for testing; results are read there if it is not 0.")
     stratify: bool = Field(default=True, description="Keep the classes' shares in every part.")
+    groups: Literal["auto", "keep", "ignore"] = Field(
+        "auto",
+        description="Whether images of one group (a patient) stay together: `auto`: if the dataset names groups; "
+        "`keep`: and a dataset without them is refused; `ignore`: no.",
+    )
 
     @model_validator(mode="after")
     def _leaves_something(self) -> Self:
         if self.validation + self.test >= 1:
             raise ValueError("`validation` and `test` together leave nothing to train on; lower one of them.")
         return self
+
+
+class Oversample(Part):
+    """Copies of training images of the smaller classes, made once before training, each by an augmentation.
+
+    They are drawn from the training part alone, so nothing of them is in validation or test.
+    """
+
+    share: Annotated[float, Field(ge=0)] | Literal["balance"] = Field(
+        description="Copies of each class, as a share of its training images (0: none, as a factor's first level); "
+        "`balance`: as many as the largest class has more.",
+    )
+    classes: Literal["minority"] | tuple[str, ...] = Field(
+        "minority", description="`minority`: all but the largest class of the training part; or their names."
+    )
+    augmentation: tuple[ComponentRef, ...] = Field((), description="How copies are made; none: they are exact ones.")
+    apply: Literal["one", "all"] = Field(
+        "one", description="`one`: each copy by one of the augmentations, drawn at random; `all`: by all, in order."
+    )
+
+    def num_copies(self, count_K: Sequence[int], class_names: Sequence[str]) -> list[int]:
+        """Return the copies of each class, rounded half up, for the training images that there are of each.
+
+        Of several largest classes none is a minority.
+        """
+        largest = max(count_K)
+        copies = []
+        for count, name in zip(count_K, class_names, strict=True):
+            chosen = count < largest if self.classes == "minority" else name in self.classes
+            wanted = largest - count if self.share == "balance" else math.floor(count * self.share + 0.5)
+            copies.append(wanted if chosen else 0)
+        return copies
 
 
 class Loss(Part):
@@ -106,8 +175,10 @@ class Phase(Part):
         return self
 
 
-class RecipeInput(Part):
+class RecipeInput(RecipePart):
     """`[trial]`: what every trial does unless a factor changes it."""
+
+    later = frozenset({"oversample", "save_weights"})
 
     model: ComponentRef
     dataset: ComponentRef
@@ -127,7 +198,13 @@ class RecipeInput(Part):
     normalization: Literal["train", "imagenet", "none"] = Field(
         "train", description="Channel means and deviations of the training part, ImageNet's, or none (0 to 1)."
     )
+    oversample: Oversample | None = Field(None, description="Augmented copies of images of the smaller classes.")
     metrics: tuple[ComponentRef, ...] = Field((Ref(use="accuracy"), Ref(use="loss")), min_length=1)
+    save_weights: Literal["none", "last", "best"] = Field(
+        "none",
+        description="Keep the network's weights: of the last epoch, or of the one with the best validation value of "
+        "the first metric that is one number.",
+    )
     phases: tuple[Phase, ...] = Field(min_length=1)
 
     @model_validator(mode="after")

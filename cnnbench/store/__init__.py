@@ -5,7 +5,7 @@
 
 from cnnbench.store.decisions import StoredDecision, add_decision, fingerprint, read_decisions, trials_fingerprint
 from cnnbench.store.run_folder import RunFolder
-from cnnbench.store.study import Study, cell_trials
+from cnnbench.store.study import Study, cell_trials, read_classes
 from cnnbench.store.trial_file import (
     FORMAT_VERSION,
     StoredTrial,
@@ -25,6 +25,7 @@ __all__ = [
     "cell_trials",
     "fingerprint",
     "read_answers",
+    "read_classes",
     "read_decisions",
     "read_predictions",
     "read_trial",

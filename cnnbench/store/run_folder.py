@@ -8,6 +8,7 @@
                  trials/<id>.h5   one file for each finished trial
                  failures/<id>.json
                  checkpoints/<id>.pt
+                 weights/<id>.pt  of trials whose recipe wants them kept
                  report/
 
 Every file is written under a temporary name and renamed, so that one that exists is whole.
@@ -59,14 +60,14 @@ class RunFolder:
     def clear_leftovers(self) -> None:
         """Remove what a killed process left half written; only for whoever has the lock."""
         with self._writing():
-            for pattern in (".new-*", "trials/.new-*", "failures/.new-*", "checkpoints/*.tmp"):
+            for pattern in (".new-*", "trials/.new-*", "failures/.new-*", "checkpoints/*.tmp", "weights/*.tmp"):
                 for leftover in self.path.glob(pattern):
                     leftover.unlink(missing_ok=True)
 
     def empty(self) -> None:
         """Remove all results, and what was fixed or decided for them; only for whoever has the lock."""
         with self._writing():
-            for name in ("trials", "failures", "checkpoints", "report"):
+            for name in ("trials", "failures", "checkpoints", "weights", "report"):
                 if (self.path / name).exists():
                     shutil.rmtree(self.path / name)
             for name in ("analysis.json", "decisions.json"):
@@ -104,6 +105,10 @@ class RunFolder:
         """File of a trial's checkpoint."""
         return self.path / "checkpoints" / f"{trial_id}.pt"
 
+    def weights_file(self, trial_id: str) -> Path:
+        """File of the weights of a trial that kept them."""
+        return self.path / "weights" / f"{trial_id}.pt"
+
     def finished(self) -> set[str]:
         """Return the ids of all finished trials."""
         return {path.stem for path in (self.path / "trials").glob("[!.]*.h5")}
@@ -140,8 +145,9 @@ class RunFolder:
     def forget(self, trial_id: str) -> None:
         """Remove the outcome and the checkpoint of a trial."""
         with self._writing():
-            for path in (self.trial_file(trial_id), self.checkpoint_file(trial_id), self._failure_file(trial_id)):
-                path.unlink(missing_ok=True)
+            files = (self.trial_file, self.checkpoint_file, self.weights_file, self._failure_file)
+            for file_of in files:
+                file_of(trial_id).unlink(missing_ok=True)
 
     def _failure_file(self, trial_id: str) -> Path:
         return self.path / "failures" / f"{trial_id}.json"

@@ -160,6 +160,33 @@ def read_response(trial: StoredTrial, response: Response) -> float:
     """
     if response.metric in COST_RESPONSES:
         return float(getattr(trial.cost, response.metric))
+    split, epoch = _where(trial, response)
+    return float(trial.scalars[_name(split, response)][epoch])
+
+
+def read_classes(trial: StoredTrial, response: Response) -> tuple[str, dict[str, np.ndarray]]:
+    """Return the part that a response is read on, and every value of each class there at the epoch that it is read at.
+
+    Names are those of trial files without the part, e.g. ``recall_by_class``.
+
+    Raises:
+        StoreError: As `read_response` does.
+    """
+    split, epoch = _where(trial, response)
+    prefix = f"{split}_{'tta_' if response.view == 'tta' else ''}"
+    values = {
+        name.removeprefix(prefix): of_class[epoch]
+        for name, of_class in trial.by_class.items()
+        if name.startswith(prefix)
+    }
+    return split, {name: value for name, value in values.items() if not name.startswith("tta_")}
+
+
+def _where(trial: StoredTrial, response: Response) -> tuple[str, int]:
+    """Return the part and the epoch that a response is read at; a cost is one of the whole trial."""
+    if response.metric in COST_RESPONSES:
+        is_tested = any(name.startswith("test_") for name in trial.scalars)
+        return "test" if is_tested else "validation", len(trial.phase) - 1
     split = "test" if _name("test", response) in trial.scalars else "validation"
     name = _name(split, response)
     if name not in trial.scalars:
@@ -174,7 +201,7 @@ def read_response(trial: StoredTrial, response: Response) -> float:
         last = ends[-1]
     if response.epoch == "best":
         last = _best_epoch(trial.scalars[_name("validation", response)][: last + 1], trial, response)
-    return float(trial.scalars[name][last])
+    return split, last
 
 
 def _name(split: str, response: Response) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,13 @@ class StoredTrial:
     """Evaluated examples by split."""
     data_fingerprint: str
     """SHA-256 of the dataset that it was trained and evaluated on."""
+    weights: str | None = None
+    """File of the network's weights, relative to the run folder; None where none were kept."""
+    weights_epoch: int | None = None
+    """Epoch that they belong to."""
+    class_names: tuple[str, ...] = ()
+    by_class: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Values of each class (columns) by epoch (rows), e.g. ``test_recall_by_class``."""
 
 
 def write_trial(path: Path, result: TrialResult) -> None:
@@ -122,6 +129,9 @@ def _write_attributes(file: h5py.File, result: TrialResult) -> None:
     }
     if result.found_lr is not None:
         attributes["found_lr"] = result.found_lr
+    if result.weights_epoch is not None:
+        attributes["weights"] = f"weights/{trial.id}.pt"
+        attributes["weights_epoch"] = result.weights_epoch
     file.attrs.update(attributes)
 
 
@@ -191,7 +201,7 @@ def _variable(
 
 
 def read_trial(path: Path) -> StoredTrial:
-    """Read the file of a trial, without its predictions and array-valued metrics.
+    """Read the file of a trial, without its predictions and matrices.
 
     Raises:
         StoreError: It is no trial file, or one of a later format.
@@ -215,10 +225,13 @@ def _read(file: h5py.File, path: Path) -> StoredTrial:
     scalars: dict[str, NDArray[np.float64]] = {}
     descriptions: dict[str, tuple[str, str]] = {}
     better: dict[str, bool] = {}
+    by_class: dict[str, NDArray[np.float64]] = {}
     num_epochs = len(file["epoch"])
     for name, data in file.items():
         described = "units" in data.attrs and data.shape == (num_epochs,) and data.dtype.kind in "fi"
-        if described and len(data.dims[0]) and data.dims[0][0].name == "/epoch":
+        if "units" in data.attrs and _dims(data) == ("/epoch", "/class"):
+            by_class[name] = np.asarray(data[()], np.float64)
+        elif described and len(data.dims[0]) and data.dims[0][0].name == "/epoch":
             scalars[name] = np.asarray(data[()], np.float64)
             descriptions[name] = (str(data.attrs["units"]), str(data.attrs["long_name"]))
             if "higher_is_better" in data.attrs:
@@ -252,6 +265,10 @@ def _read(file: h5py.File, path: Path) -> StoredTrial:
         higher_is_better=better,
         num_examples={split: len(file[f"{split}_label"]) for split in _SPLITS if f"{split}_label" in file},
         data_fingerprint=str(attributes["data_fingerprint"]),
+        weights=str(attributes["weights"]) if "weights" in attributes else None,
+        weights_epoch=int(attributes["weights_epoch"]) if "weights_epoch" in attributes else None,
+        class_names=tuple(name.decode() for name in file["class"][()]),
+        by_class=by_class,
     )
 
 
@@ -296,3 +313,8 @@ def read_answers(path: Path, split: str) -> tuple[NDArray[np.int64], NDArray[np.
             return logits_NK.argmax(axis=1), np.asarray(file[f"{split}_label"][()], np.int64), names
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise StoreError(f"{path} cannot be read as a trial ({error}); delete it and run the study again.") from error
+
+
+def _dims(data: h5py.Dataset) -> tuple[str, ...]:
+    """Return the names of a variable's dimension scales."""
+    return tuple(dim[0].name for dim in data.dims if len(dim))

@@ -2,5 +2,6 @@
 
 from cnnbench.train.features import FeatureFolder
 from cnnbench.train.trial import Listener, TrialRequest, run_trial
+from cnnbench.train.weights import load_network
 
-__all__ = ["FeatureFolder", "Listener", "TrialRequest", "run_trial"]
+__all__ = ["FeatureFolder", "Listener", "TrialRequest", "load_network", "run_trial"]

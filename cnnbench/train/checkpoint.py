@@ -7,12 +7,12 @@ format and read with ``weights_only=True``: a checkpoint can hold tensors and pl
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from cnnbench.train.weights import KeptWeights, write_torch
 from cnnbench.types import EpochRecord
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class Checkpoint:
     total_s: float
     features_s: float = 0.0
     features_reused: bool = False
+    kept: KeptWeights | None = None
+    """The weights of the best epoch so far, where the recipe asks for them."""
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -56,16 +58,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "total_s": checkpoint.total_s,
         "features_s": checkpoint.features_s,
         "features_reused": checkpoint.features_reused,
+        "kept": asdict(checkpoint.kept) if checkpoint.kept is not None else None,
     }
-    temporary = path.with_suffix(".tmp")
-    try:
-        with temporary.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_torch(path, state)
 
 
 def load_checkpoint(path: Path, trial_id: str, device: torch.device) -> Checkpoint | None:
@@ -86,6 +81,7 @@ def load_checkpoint(path: Path, trial_id: str, device: torch.device) -> Checkpoi
         total_s=state["total_s"],
         features_s=state.get("features_s", 0.0),
         features_reused=state.get("features_reused", False),
+        kept=KeptWeights(**state["kept"]) if state.get("kept") is not None else None,
     )
 
 

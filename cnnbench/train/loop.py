@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from cnnbench.data import split_examples
 from cnnbench.data.batches import Normalization, TrainingData, stream_seed
+from cnnbench.data.oversample import Copies, draw_sources
 from cnnbench.design import build_network, group_multipliers, trainable_groups
 from cnnbench.environment import comparability
 from cnnbench.plugin import EvaluationBatch, ParameterGroup, Progress, component_identity
@@ -70,7 +71,14 @@ class Training:
         self.metrics = [registry.metric(ref) for ref in self.recipe.metrics]
         self.augmentations = [registry.augmentation(ref) for ref in self.recipe.augmentation]
         self.schedulers = {phase.name: registry.scheduler(phase.schedule) for phase in self.recipe.phases}
-        self.parts = split_examples(dataset.labels_N(), self.recipe.split, self.seeds["split"], dataset.splits_N())
+        self.parts = split_examples(
+            dataset.labels_N(), self.recipe.split, self.seeds["split"], dataset.splits_N(), dataset.groups_N()
+        )
+        self.copies = self._drawn_copies(registry)
+        self.train_examples = self.parts.train
+        if self.copies is not None:
+            num = dataset.info.num_examples
+            self.train_examples = np.concatenate([self.parts.train, num + np.arange(len(self.copies.source_M))])
         self.evaluator = Evaluator(
             self.recipe.precision, self.augmentations, self.recipe.tta_views, self.seeds["augment"]
         )
@@ -91,6 +99,17 @@ class Training:
         self._unbilled: FeatureData | None = None
         """Features that were computed for the present phase; its first epoch answers for the time."""
         self.features_s, self.features_reused = 0.0, False
+
+    def _drawn_copies(self, registry: Registry) -> Copies | None:
+        oversample = self.recipe.oversample
+        if oversample is None:
+            return None
+        label_N, class_names = self.dataset.labels_N(), self.dataset.info.class_names
+        count_K = np.bincount(label_N[self.parts.train], minlength=len(class_names))
+        num_K = oversample.num_copies(count_K.tolist(), class_names)
+        made_by = [registry.augmentation(ref) for ref in oversample.augmentation]
+        source_M = draw_sources(label_N, self.parts.train, num_K, self.seeds["augment"])
+        return Copies(source_M, made_by, oversample.apply, self.seeds["augment"])
 
     def _new_network(self) -> nn.Module:
         torch.manual_seed(self.seeds["init"])
@@ -115,7 +134,8 @@ class Training:
         """Return the trained rest of the network and the features of its frozen body; None where that cannot be."""
         self._unbilled = None
         *body, _ = self._multipliers(phase).values()
-        chain = () if self.augmentations or any(body) else tuple(self.model.chain(self.network))
+        as_they_are = not self.augmentations and self.copies is None
+        chain = tuple(self.model.chain(self.network)) if as_they_are and not any(body) else ()
         if not chain:
             return None
         images, precision = self.data(phase.size_px), self.recipe.precision
@@ -282,8 +302,8 @@ class Training:
 
     @property
     def examples_per_epoch(self) -> int:
-        """Training examples of an epoch; a last batch of a single one is left out."""
-        num, batch_size = len(self.parts.train), self.recipe.batch_size
+        """Training examples of an epoch, copies included; a last batch of a single one is left out."""
+        num, batch_size = len(self.train_examples), self.recipe.batch_size
         is_alone = num % batch_size == 1 and batch_size > 1 and num > 1
         return num - is_alone
 
@@ -301,7 +321,7 @@ class Training:
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         seeds = (self.seeds["order"], self.seeds["augment"], epoch)
         data = self.data(phase.size_px) if data is None else data
-        return data.training_batches(self.parts.train, self.recipe.batch_size, seeds, self.augmentations)
+        return data.training_batches(self.train_examples, self.recipe.batch_size, seeds, self.augmentations)
 
     def _predict(self, phase: Phase, split: str, view: View) -> Predictions:
         indices: NDArray[np.int64] = getattr(self.parts, split)
@@ -320,7 +340,10 @@ class Training:
         if size_px not in self._data:
             images_NCHW = self.dataset.images_NCHW(size_px, self.recipe.resize)
             normalization = Normalization.of(self.recipe.normalization, images_NCHW, self.parts.train)
-            self._data[size_px] = TrainingData(images_NCHW, self.dataset.labels_N(), normalization, self.device)
+            data = TrainingData(images_NCHW, self.dataset.labels_N(), normalization, self.device)
+            if self.copies is not None:
+                data.add_copies(self.copies.make(data.images_NCHW, self.device), self.copies.source_M)
+            self._data[size_px] = data
         return self._data[size_px]
 
     def loss(self, network: nn.Module, images_BCHW: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:

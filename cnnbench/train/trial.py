@@ -17,6 +17,7 @@ from cnnbench.environment import comparability
 from cnnbench.errors import CnnbenchError
 from cnnbench.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from cnnbench.train.loop import DivergedError, Training
+from cnnbench.train.weights import WeightsKeeper, save_weights, state_on_cpu
 from cnnbench.types import Cost, EpochRecord, Predictions, Trial, TrialFailure, TrialOutcome, TrialResult
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class TrialRequest:
     """Least time between two checkpoints, seconds; 0 for one at each epoch."""
     features: FeatureFolder | None = None
     """Where features of frozen layers may be kept on the disk; None: in memory only."""
+    weights: Path | None = None
+    """File for the network's weights, where the recipe wants them kept; None: they are not."""
 
 
 class Listener(Protocol):
@@ -76,6 +79,7 @@ class _Run:
         self.request, self.registry, self.dataset, self.listener = request, registry, dataset, listener
         self.records: list[EpochRecord] = []
         self.spent_before_s = 0.0
+        self.keeper: WeightsKeeper | None = None
         self.started_at = self.saved_at = time.perf_counter()
 
     def failure(self, error_class: str, message: str, trace: str) -> TrialFailure:
@@ -86,6 +90,8 @@ class _Run:
         device = torch.device(self.request.device)
         _reset_peak_memory(device)
         training = Training(self.request.trial, self.registry, self.dataset, device, self.request.features)
+        if training.recipe.save_weights == "best":
+            self.keeper = WeightsKeeper(training.metrics)
         checkpoint = self._load(device)
         if checkpoint is not None:
             self._restore(training, checkpoint)
@@ -110,6 +116,8 @@ class _Run:
                     training.optimizer.load_state_dict(dict(checkpoint.optimizer))
             record, outputs = training.run_epoch(phase, epoch, epoch_in_phase)
             self.records.append(record)
+            if self.keeper is not None:
+                self.keeper.see(record, training.network)
             self.listener.epoch(record)
             self._save(training)
         return outputs
@@ -129,6 +137,8 @@ class _Run:
         if checkpoint.found_lr is not None:
             training.found_lr = training.base_lr = checkpoint.found_lr
         self.spent_before_s = checkpoint.total_s
+        if self.keeper is not None:
+            self.keeper.kept = checkpoint.kept
 
     def _save(self, training: Training) -> None:
         """Write a checkpoint when the last one is old enough; not at the end, where the result itself is written."""
@@ -148,6 +158,7 @@ class _Run:
             features_s=training.features_s,
             features_reused=training.features_reused,
             total_s=self.spent_before_s + now - self.started_at,
+            kept=self.keeper.kept if self.keeper is not None else None,
         )
         # A full disk costs the checkpoint, not the trial; if it stays full, writing the result will say so.
         with contextlib.suppress(OSError, RuntimeError):
@@ -155,6 +166,7 @@ class _Run:
         self.saved_at = time.perf_counter()
 
     def _result(self, training: Training, outputs: tuple[Predictions, ...], *, resumed: bool) -> TrialResult:
+        weights_epoch = self._keep_weights(training)
         cost = Cost(
             train_s=training.train_s,
             train_cpu_s=sum(record.train_cpu_s for record in self.records),
@@ -178,7 +190,16 @@ class _Run:
             cost=cost,
             environment=comparability(self.request.device, training.recipe.precision),
             found_lr=training.found_lr,
+            weights_epoch=weights_epoch,
         )
+
+    def _keep_weights(self, training: Training) -> int | None:
+        """Write the weights that the recipe wants kept; return their epoch."""
+        path, kept = self.request.weights, self.keeper.kept if self.keeper is not None else None
+        if path is None or training.recipe.save_weights == "none":
+            return None
+        save_weights(path, kept.network if kept is not None else state_on_cpu(training.network))
+        return kept.epoch if kept is not None else self.records[-1].epoch
 
 
 def _schedule(phases: tuple[Phase, ...]) -> Iterator[tuple[int, Phase, int]]:

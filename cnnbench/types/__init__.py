@@ -70,7 +70,7 @@ from cnnbench.types.results import (
     TrialResult,
 )
 from cnnbench.types.seeds import DesignPower, NoiseSource, PowerPoint, SeedCount, SeedPlan, SeedRange
-from cnnbench.types.view import Curve, Declared, Figure, Section, SectionTable, StudyView
+from cnnbench.types.view import ClassReport, ClassRow, Curve, Declared, Figure, Section, SectionTable, StudyView
 
 __all__ = [
     "COST_RESPONSES",
@@ -81,6 +81,8 @@ __all__ = [
     "Checkup",
     "Choice",
     "Claim",
+    "ClassReport",
+    "ClassRow",
     "Classical",
     "Comparison",
     "Condition",

@@ -63,7 +63,7 @@ class DatasetInfo:
     """What the design has to know of a dataset; found once, then cached on disk."""
 
     fingerprint: str
-    """SHA-256 over pixels, labels, class names and predefined splits."""
+    """SHA-256 over pixels, labels, class names, predefined splits and groups."""
     channels: int
     class_names: tuple[str, ...]
     class_counts: tuple[int, ...]
@@ -76,6 +76,8 @@ class DatasetInfo:
     """Whether the dataset brings its own train / validation / test membership."""
     has_test_split: bool
     """Whether that membership has a test part."""
+    num_groups: int = 0
+    """Number of groups (patients, ...) that the examples belong to; 0 where the dataset names none."""
 
 
 @dataclass(frozen=True, slots=True)

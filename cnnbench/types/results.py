@@ -139,6 +139,8 @@ class TrialResult:
     """What `cnnbench.environment.comparability` says of the place where it ran."""
     found_lr: float | None = None
     """What the learning-rate finder chose, where the recipe asks for it."""
+    weights_epoch: int | None = None
+    """Epoch whose weights are kept in ``weights/<id>.pt``, where the recipe asks for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,31 @@ class Declared:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassRow:
+    """A line of a classification report: a class, or a summary over classes."""
+
+    name: str
+    scores: Mapping[str, tuple[float, float, float]]
+    """``precision_by_class``, ``recall_by_class``, ``f1_by_class`` -> mean, smallest and largest over trials; the
+    accuracy stands under the last of them, as scikit-learn's report has it."""
+    support: tuple[float, float, float]
+    """Examples of the class in the part, likewise: splits of different trials may differ."""
+    summary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClassReport:
+    """The classification report of one cell, where its primary response is read."""
+
+    cell: Mapping[str, Level]
+    split: str
+    """``validation`` or ``test``."""
+    n: int
+    """Trials."""
+    rows: tuple[ClassRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StudyView:
     """A finished (or interrupted) study as its report sees it."""
 
@@ -68,6 +93,8 @@ class StudyView:
     run_dir: str
     r_script: str = ""
     """R code that reproduces the tables from ``trials.csv``; empty for none."""
+    class_reports: tuple[ClassReport, ...] = ()
+    """One for each cell whose trials recorded support and scores of each class."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnnbench.plugin import hookimpl
-from cnnbench_plugins.augmentations import Distort, Flip, Rotate, Shift, Zoom
+from cnnbench_plugins.augmentations import Distort, Flip, GaussianBlur, GaussianNoise, Invert, Rotate, Shift, Zoom
 from cnnbench_plugins.datasets import Cifar10, Digits, ImageFolder, Mnist, Shapes, Textures
 from cnnbench_plugins.metrics import (
     F1,
@@ -25,8 +25,9 @@ from cnnbench_plugins.metrics import (
     Precision,
     Recall,
     StandardizedAccuracy,
+    Support,
 )
-from cnnbench_plugins.models import BlockCnn, ResNetD, ResNetSmall, Torchvision
+from cnnbench_plugins.models import BlockCnn, ResNetD, ResNetSmall, Timm, Torchvision
 from cnnbench_plugins.optimizers import Adam, AdamW, Sgd
 from cnnbench_plugins.schedulers import Constant, Cosine, Cyclic, KerasDecay, Sgdr, Step, Warmup
 
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 
 @hookimpl
 def cnnbench_models() -> Sequence[type[Model]]:
-    """Plain and residual networks for small images, and torchvision's families."""
-    return [BlockCnn, ResNetD, ResNetSmall, Torchvision]
+    """Plain and residual networks for small images, torchvision's families, and timm's models."""
+    return [BlockCnn, ResNetD, ResNetSmall, Timm, Torchvision]
 
 
 @hookimpl
@@ -50,8 +51,8 @@ def cnnbench_datasets() -> Sequence[type[Dataset]]:
 
 @hookimpl
 def cnnbench_augmentations() -> Sequence[type[Augmentation]]:
-    """Geometric transformations that keep the class."""
-    return [Flip, Zoom, Rotate, Shift, Distort]
+    """Changes of geometry and of gray values that keep the class."""
+    return [Flip, Zoom, Rotate, Shift, Distort, Invert, GaussianBlur, GaussianNoise]
 
 
 @hookimpl
@@ -83,4 +84,5 @@ def cnnbench_metrics() -> Sequence[type[Metric]]:
         ClassF1,
         ConfusionMatrix,
         StandardizedAccuracy,
+        Support,
     ]

@@ -16,7 +16,7 @@ from cnnbench.plugin import Augmentation
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Distort", "Flip", "Rotate", "Shift", "Zoom"]
+__all__ = ["Distort", "Flip", "GaussianBlur", "GaussianNoise", "Invert", "Rotate", "Shift", "Zoom"]
 
 
 class Flip(Augmentation):
@@ -63,10 +63,18 @@ class Zoom(Augmentation):
 
 
 class Rotate(Augmentation):
-    """Turn images about their centre; what comes into view is the mirrored border."""
+    """Turn images about their centre; what comes into view is the mirrored border, or, with a `crop`, cut away."""
 
     key = "rotate"
     degrees: float = Field(10.0, ge=0, le=180, description="Largest angle, to either side.")
+    crop: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of each side that is kept after turning, about the centre, and enlarged to the whole: "
+        "1 / (cos a + sin a) leaves nothing of a square's outside at the angle a.",
+    )
+    later = frozenset({"crop"})
 
     def apply(self, images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """Return the images, each turned by an angle drawn evenly."""
@@ -77,7 +85,8 @@ class Rotate(Augmentation):
         cos_B, sin_B, zero_B = angle_B.cos(), angle_B.sin(), torch.zeros_like(angle_B)
         # Grid coordinates are relative to the sides, so a turn of an oblong image needs their ratio.
         rows = ((cos_B, sin_B * (height / width), zero_B), (-sin_B * (width / height), cos_B, zero_B))
-        return _affine(images_BCHW, torch.stack([torch.stack(row, 1) for row in rows], 1))
+        turned_B23 = torch.stack([torch.stack(row, 1) for row in rows], 1)
+        return _affine(images_BCHW, turned_B23 if self.crop == 1 else self.crop * turned_B23)
 
 
 class Shift(Augmentation):
@@ -121,6 +130,85 @@ class Distort(Augmentation):
             torch.eye(2, 3, device=images_BCHW.device)[None], [1, 1, *images_BCHW.shape[2:]], align_corners=False
         )
         return _sample(images_BCHW, straight_1HW2 + moved_B2HW.permute(0, 2, 3, 1))
+
+
+class Invert(Augmentation):
+    """Turn images into their negatives: white becomes black, and black white."""
+
+    key = "invert"
+    probability: float = Field(0.5, ge=0, le=1, description="Probability that an image is inverted.")
+
+    def apply(self, images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """Return the images, some of them inverted."""
+        import torch
+
+        inverted_B = torch.rand(len(images_BCHW), generator=rng) < self.probability
+        return torch.where(inverted_B.to(images_BCHW.device)[:, None, None, None], 1 - images_BCHW, images_BCHW)
+
+
+class GaussianBlur(Augmentation):
+    """Blur images with a Gaussian kernel, cut off at a square of a few pixels and normalised; borders are mirrored."""
+
+    key = "gaussian-blur"
+    kernel_px: int = Field(3, ge=3, le=31, description="Side of the kernel; odd.")
+    low: float = Field(0.1, gt=0, description="Smallest standard deviation, px.")
+    high: float = Field(2.0, gt=0, description="Largest standard deviation, px.")
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.kernel_px % 2 == 0:
+            raise ValueError(f"`kernel_px` must be odd, so that the kernel has a centre; use {self.kernel_px + 1}.")
+        if self.low > self.high:
+            raise ValueError("`low` must not be above `high`.")
+        return self
+
+    def apply(self, images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """Return the images, each blurred with a deviation drawn evenly.
+
+        Raises:
+            ValueError: The images are smaller than the kernel.
+        """
+        import torch
+        from torch.nn import functional
+
+        batch, channels, height, width = images_BCHW.shape
+        half = self.kernel_px // 2
+        if min(height, width) <= half:
+            raise ValueError(f"images of {height} x {width} px are too small for a kernel of {self.kernel_px} px.")
+        sigma_B = self.low + (self.high - self.low) * torch.rand(batch, generator=rng)
+        offset_P = torch.arange(-half, half + 1)
+        weight_BP = torch.exp(-(offset_P**2) / (2 * sigma_B[:, None] ** 2))
+        weight_BP = (weight_BP / weight_BP.sum(1, keepdim=True)).to(images_BCHW.device, images_BCHW.dtype)
+        kernel_NP = weight_BP.repeat_interleave(channels, 0)
+        # Every channel of every image is a group of its own, so one convolution blurs each with its own kernel.
+        blurred = functional.pad(images_BCHW, (half, half, half, half), mode="reflect").reshape(
+            1, batch * channels, height + 2 * half, width + 2 * half
+        )
+        blurred = functional.conv2d(blurred, kernel_NP[:, None, :, None], groups=batch * channels)
+        blurred = functional.conv2d(blurred, kernel_NP[:, None, None, :], groups=batch * channels)
+        return blurred.reshape(images_BCHW.shape)
+
+
+class GaussianNoise(Augmentation):
+    """Add Gaussian noise to every pixel and channel; what leaves the range from 0 to 1 is cut off."""
+
+    key = "gaussian-noise"
+    low: float = Field(0.0, ge=0, description="Smallest standard deviation; the range of grays is 1.")
+    high: float = Field(0.1, ge=0, description="Largest standard deviation.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError("`low` must not be above `high`.")
+        return self
+
+    def apply(self, images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """Return the images, each with noise of a deviation drawn evenly."""
+        import torch
+
+        sigma_B = self.low + (self.high - self.low) * torch.rand(len(images_BCHW), generator=rng)
+        noise_BCHW = sigma_B[:, None, None, None] * torch.randn(images_BCHW.shape, generator=rng)
+        return (images_BCHW + noise_BCHW.to(images_BCHW.device)).clamp(0, 1)
 
 
 def _affine(images_BCHW: torch.Tensor, output_to_input_B23: torch.Tensor) -> torch.Tensor:

@@ -33,6 +33,7 @@ __all__ = [
     "Precision",
     "Recall",
     "StandardizedAccuracy",
+    "Support",
 ]
 
 
@@ -266,6 +267,22 @@ class ClassF1(Metric):
         num_classes = batch.logits_NK.shape[1]
         value_K: torch.Tensor = multiclass_f1_score(batch.logits_NK, batch.label_N, num_classes, average="none")
         return value_K
+
+
+class Support(Metric):
+    """Number of examples of each class in the part that is evaluated.
+
+    With `ClassPrecision`, `ClassRecall` and `ClassF1` it makes up the classification report of a study's page.
+    """
+
+    key = "support"
+    dims = ("class",)
+    long_name = "Support"
+    higher_is_better = None
+
+    def compute(self, batch: EvaluationBatch) -> torch.Tensor:
+        """Return K counts."""
+        return batch.label_N.bincount(minlength=batch.logits_NK.shape[1]).double()
 
 
 class StandardizedAccuracy(Metric):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cnnbench_plugins.networks.pretrained import PretrainedNetwork
     from cnnbench_plugins.networks.residual import ResidualNetwork
 
-__all__ = ["BlockCnn", "ResNetD", "ResNetSmall", "Torchvision"]
+__all__ = ["BlockCnn", "ResNetD", "ResNetSmall", "Timm", "Torchvision"]
 
 
 class ResNetSmall(Model):
@@ -77,12 +77,21 @@ class ResNetD(Model):
     key = "resnet-d"
     depth: Literal[18, 34, 50, 101, 152, 200] = Field(18, description="Weighted layers, counted as in ResNet.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the head.")
+    width: int = Field(64, ge=2, le=256, description="Channels of the first stage; 64 in the paper. Even.")
+    later = frozenset({"width"})
+
+    @field_validator("width")
+    @classmethod
+    def _width_is_even(cls, width: int) -> int:
+        if width % 2:
+            raise ValueError(f"the first convolutions have half as many channels: `width` must be even, not {width}.")
+        return width
 
     def build(self, shape_CHW: tuple[int, int, int], num_classes: int) -> nn.Module:
         """Return the network; there are no weights to be had for it."""
         from cnnbench_plugins.networks.resnet_d import build_resnet_d
 
-        return build_resnet_d(self.depth, shape_CHW[0], num_classes, self.dropout)
+        return build_resnet_d(self.depth, self.width, shape_CHW[0], num_classes, self.dropout)
 
     def layer_groups(self, network: nn.Module) -> Mapping[str, Sequence[str]]:  # noqa: ARG002 - the same for all depths
         """Return ``early`` (stem, first and second stage), ``middle`` (third and fourth stage) and ``head``."""
@@ -255,3 +264,56 @@ class Torchvision(Model):
     def chain(self, network: nn.Module) -> Sequence[nn.Module]:
         """Return body, dropout and head; VGG's and AlexNet's body in parts, because it has dropout of its own."""
         return cast("PretrainedNetwork", network).chain()
+
+
+_TIMM_SUFFIXES = (".bin", ".pt", ".pth", ".safetensors")
+
+
+class Timm(Model):
+    """Any network of the library timm (R. Wightman, PyTorch Image Models), by its name there.
+
+    timm is an extra: `pip install cnnbench[timm]`. The last layer is replaced by a new one for the study's classes.
+    Images of one channel are given to all three input channels. Networks that are bound to one image size, such as
+    vision transformers, are built for the largest size of the trial.
+    """
+
+    key = "timm"
+    name: str = Field(
+        "resnet18d", min_length=1, description="Name, as timm has it, with or without the tag of its weights."
+    )
+    weights: str = Field(
+        "none",
+        description="`none`, `default` (those that timm has for the name, downloaded), or a file of weights "
+        "(.safetensors, .pth, .pt, .bin); a file may be named with `~` and `${VARIABLE}`.",
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the head (timm's `drop_rate`).")
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_are_known(cls, weights: str) -> str:
+        if weights not in {"none", "default"} and not weights.endswith(_TIMM_SUFFIXES):
+            raise ValueError(
+                f"there are no weights `{weights}`; use `none`, `default`, or a file that ends in "
+                f"{', '.join(_TIMM_SUFFIXES[:-1])} or {_TIMM_SUFFIXES[-1]}."
+            )
+        return weights
+
+    def build(self, shape_CHW: tuple[int, int, int], num_classes: int) -> nn.Module:
+        """Return the network; on the meta device without its weights.
+
+        Raises:
+            SetupError: timm is not installed, or has no network of that name.
+            DataError: The weights can neither be found nor downloaded, or belong to another network.
+        """
+        from cnnbench_plugins.networks.timm_family import build_timm
+
+        return build_timm(self.name, self.weights, shape_CHW[1], num_classes, self.dropout)
+
+    def layer_groups(self, network: nn.Module) -> Mapping[str, Sequence[str]]:
+        """Return ``early`` and ``middle`` (the first and the second half of timm's layers) and ``head``.
+
+        In residual networks they are cut after the second of four stages.
+        """
+        from cnnbench_plugins.networks.timm_family import timm_layer_groups
+
+        return timm_layer_groups(network)

@@ -27,6 +27,9 @@ EXAMPLES = {
 }
 """Parameters for components that have required ones, or would download what they need; by key."""
 
+EXTRAS = {"timm": "timm"}
+"""Libraries that a component needs beyond those of cnnbench; by key. What needs them is skipped without them."""
+
 
 def _offered() -> dict[str, list[type[Component]]]:
     plugins = [point.load() for point in entry_points(group="cnnbench")]
@@ -50,6 +53,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _instance(request: pytest.FixtureRequest) -> Component:
     component_class: type[Component] = request.param
+    if component_class.key in EXTRAS and request.fixturename != "component":
+        pytest.importorskip(EXTRAS[component_class.key])
     return component_class(**EXAMPLES.get(component_class.key, {}))
 
 

@@ -159,3 +159,25 @@ def test_equal_images_have_equal_hashes_and_names_are_kept_outside_the_fingerpri
     assert first == second == third != other
     assert named.names_N().tolist() == ["1", "2", "3", "4"]
     assert named.info == nameless.info
+
+
+def grouped(group_N: object) -> ImageArrays:
+    return ImageArrays(GOOD, np.array([0, 1, 0, 1]), ("a", "b"), group_N=group_N)
+
+
+def test_groups_are_kept_and_are_part_of_the_fingerprint(tmp_path: Path):
+    fingerprints = []
+    for number, groups in enumerate((None, ["p", "q", "p", "ü"], ["p", "q", "q", "ü"])):
+        Broken.arrays = grouped(None if groups is None else np.array(groups))
+        prepared = prepare(Broken(), [8], "crop", tmp_path / str(number))
+        fingerprints.append(prepared.info.fingerprint)
+        assert prepared.info.num_groups == (0 if groups is None else 3)
+        kept_N = prepared.groups_N()
+        assert (None if kept_N is None else kept_N.tolist()) == groups
+    assert len(set(fingerprints)) == 3
+
+
+def test_groups_that_do_not_fit_the_images_are_refused(tmp_path: Path):
+    Broken.arrays = grouped(np.array(["p", "q"]))
+    with pytest.raises(DataError, match="names 2 groups for 4 images"):
+        prepare(Broken(), [8], "crop", tmp_path)

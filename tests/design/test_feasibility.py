@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from cnnbench.design import Probe, probe
+from cnnbench.errors import SetupError
 from cnnbench.plugin import Model
 from cnnbench.registry import Registry
 from cnnbench.spec import Ref
@@ -178,3 +179,18 @@ def test_a_stack_of_blocks_that_uses_up_its_image_is_left_out(plan_of: MakePlan)
             ),
         )
     }
+
+
+class Lacking(Model):
+    """A network whose library is missing."""
+
+    key = "lacking"
+
+    def build(self, shape_CHW: tuple[int, int, int], num_classes: int) -> nn.Module:  # noqa: ARG002 - raises
+        """Say so."""
+        raise SetupError("it needs a library; install it.")
+
+
+def test_what_a_user_can_mend_is_no_infeasible_size():
+    with pytest.raises(SetupError, match="it needs a library"):
+        probe(Probe(Lacking(), 3, 2, 16, 16, "all"))

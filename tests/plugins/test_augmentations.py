@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from cnnbench_plugins.augmentations import Distort, Flip, Rotate, Shift, Zoom
+from cnnbench_plugins.augmentations import Distort, Flip, GaussianBlur, GaussianNoise, Invert, Rotate, Shift, Zoom
 from pydantic import ValidationError
+
+from cnnbench.plugin import component_identity
 
 if TYPE_CHECKING:
     from cnnbench.plugin import Augmentation
@@ -102,3 +105,64 @@ def test_more_strength_bends_more(disc_BCHW: torch.Tensor):
         float((apply(Distort(strength=strength), disc_BCHW) - disc_BCHW).abs().mean()) for strength in (0.01, 0.08)
     )
     assert 0 < weak < strong
+
+
+def test_a_crop_leaves_nothing_of_what_is_outside_a_turned_image():
+    """White images on black ground, turned by at most 6 degrees: with the crop that is told, no black is left."""
+    white_BCHW = torch.zeros(64, 1, 96, 96)
+    white_BCHW[:, :, 16:80, 16:80] = 1
+    inscribed = (64 / 96) / (math.cos(math.radians(6)) + math.sin(math.radians(6)))
+
+    cut_BCHW = apply(Rotate(degrees=6, crop=inscribed - 2 / 96), white_BCHW)
+    assert float(cut_BCHW.min()) == pytest.approx(1, abs=1e-5)
+    assert float(apply(Rotate(degrees=6, crop=inscribed + 6 / 96), white_BCHW).min()) < 0.5
+
+
+def test_a_crop_magnifies_about_the_centre(disc_BCHW: torch.Tensor):
+    area_B = apply(Rotate(degrees=0, crop=0.8), disc_BCHW).mean((1, 2, 3))
+    torch.testing.assert_close(area_B, disc_BCHW.mean((1, 2, 3)) / 0.64, rtol=0.02, atol=0)
+    assert "crop" not in component_identity(Rotate())
+
+
+def test_inverting_turns_gray_values_about_the_middle(images_BCHW: torch.Tensor):
+    torch.testing.assert_close(apply(Invert(probability=1), images_BCHW), 1 - images_BCHW)
+    assert torch.equal(apply(Invert(probability=0), images_BCHW), images_BCHW)
+
+
+def test_blurring_is_torchvisions_at_one_deviation(images_BCHW: torch.Tensor):
+    from torchvision.transforms.v2.functional import gaussian_blur
+
+    for kernel_px, sigma in ((3, 4.5), (5, 0.8)):
+        blurred_BCHW = apply(GaussianBlur(kernel_px=kernel_px, low=sigma, high=sigma), images_BCHW)
+        torch.testing.assert_close(blurred_BCHW, gaussian_blur(images_BCHW, [kernel_px] * 2, [sigma] * 2))
+
+
+def test_each_image_is_blurred_with_a_deviation_of_its_own():
+    point_BCHW = torch.zeros(200, 1, 9, 9)
+    point_BCHW[:, :, 4, 4] = 1
+    centre_B = apply(GaussianBlur(kernel_px=3, low=0.5, high=2), point_BCHW)[:, 0, 4, 4]
+    expected = [1 / (1 + 2 * math.exp(-1 / (2 * sigma**2))) ** 2 for sigma in (2, 0.5)]
+    assert float(centre_B.min()) == pytest.approx(expected[0], rel=0.05)
+    assert float(centre_B.max()) == pytest.approx(expected[1], rel=0.05)
+
+
+def test_a_kernel_without_centre_or_larger_than_the_image_is_refused():
+    with pytest.raises(ValidationError, match="`kernel_px` must be odd, so that the kernel has a centre; use 5"):
+        GaussianBlur(kernel_px=4)
+    with pytest.raises(ValidationError, match="`low` must not be above `high`"):
+        GaussianBlur(low=3, high=2)
+    with pytest.raises(ValueError, match="images of 4 x 4 px are too small for a kernel of 9 px"):
+        apply(GaussianBlur(kernel_px=9), torch.zeros(1, 1, 4, 4))
+
+
+def test_noise_has_the_deviation_that_it_is_told_and_stays_in_the_range():
+    gray_BCHW = torch.full((40, 1, 50, 50), 0.5)
+    noisy_BCHW = apply(GaussianNoise(low=0.05, high=0.1), gray_BCHW)
+    deviation_B = noisy_BCHW.flatten(1).std(1)
+    assert 0.045 < float(deviation_B.min()) < 0.06
+    assert 0.09 < float(deviation_B.max()) < 0.105
+    assert float(noisy_BCHW.mean()) == pytest.approx(0.5, abs=0.002)
+    white_BCHW = apply(GaussianNoise(low=0.2, high=0.2), torch.ones(4, 1, 8, 8))
+    assert 0 <= float(white_BCHW.min()) < float(white_BCHW.max()) == 1
+    with pytest.raises(ValidationError, match="`low` must not be above `high`"):
+        GaussianNoise(low=0.2, high=0.1)

@@ -20,6 +20,7 @@ from cnnbench_plugins.metrics import (
     Precision,
     Recall,
     StandardizedAccuracy,
+    Support,
 )
 
 from cnnbench.plugin import EvaluationBatch
@@ -141,3 +142,8 @@ def test_the_calibration_error_is_the_weighted_distance_of_confidence_from_accur
 def test_a_confidence_that_is_the_accuracy_has_no_calibration_error():
     made = with_confidence([0.75] * 4, [True, True, True, False])
     assert float(CalibrationError().compute(made)) == pytest.approx(0, abs=1e-6)
+
+
+def test_support_counts_the_examples_of_each_class_whatever_is_predicted(mixed: EvaluationBatch):
+    assert Support().compute(mixed).tolist() == [3, 2, 1]
+    assert Support().compute(batch([0, 0], [1, 1], 3)).tolist() == [2, 0, 0]

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from cnnbench.design import Probe, probe, trainable_groups
+from cnnbench.plugin import component_identity
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -274,3 +275,20 @@ def test_weights_that_a_network_does_not_have_are_refused():
 def test_the_feasibility_check_needs_no_weights():
     model = Torchvision(weights="${NO_SUCH_VARIABLE}/nowhere.pth")
     assert build(model, (3, 64, 64), 2)(torch.empty(2, 3, 64, 64, device="meta")).shape == (2, 2)
+
+
+def test_a_narrower_resnet_d_has_the_same_layers_with_fewer_channels():
+    wide, narrow = (build(ResNetD(depth=50, width=width), (1, 64, 64), 5) for width in (64, 16))
+    of_wide, of_narrow = (
+        [module.out_channels for module in network.modules() if isinstance(module, nn.Conv2d)]
+        for network in (wide, narrow)
+    )
+    assert [4 * channels for channels in of_narrow] == of_wide
+    assert weighted_layers(narrow) == weighted_layers(wide)
+
+
+def test_the_width_of_resnet_d_is_even_and_no_part_of_the_identity_where_it_is_the_papers():
+    with pytest.raises(ValidationError, match="`width` must be even, not 9"):
+        ResNetD(width=9)
+    assert "width" not in component_identity(ResNetD(width=64))
+    assert component_identity(ResNetD(width=8))["width"] == 8

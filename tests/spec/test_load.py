@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -228,3 +229,29 @@ def test_whatever_is_wrong_is_told_in_plain_sentences(load: Load, place: str, ju
             sentence = sentence.split(" `--set ")[0]
             assert [leak for leak in LEAKS if leak in sentence] == []
             assert sentence[-1] in ".?"
+
+
+REFERENCES = """
+[[reference]]
+source = "always"
+response = "accuracy"
+value = 0.5
+[[reference]]
+source = "with the paper's data"
+profile = "paper"
+response = "accuracy"
+value = 0.9
+"""
+
+
+def test_a_reference_may_be_held_against_one_profile_only(load: Load):
+    def sources(**options: Any) -> list[str]:
+        return [one.source for one in load(add=f"{REFERENCES}{PAPER}", **options).spec.reference]
+
+    assert sources() == ["always"]
+    assert sources(profile="paper") == ["always", "with the paper's data"]
+
+
+def test_a_reference_to_a_profile_that_there_is_not_is_told_with_its_place(load: Load):
+    with pytest.raises(SpecError, match=r"reference.1.profile: the study has no profile `paper`"):
+        load(add=REFERENCES)

@@ -98,7 +98,7 @@ Complaints = Callable[..., list[str]]
             (
                 "15:1 factors.depth.path: the recipe has no ``; there is `model`, `dataset`, `split`, `loss`, "
                 "`optimizer`, `lr_finder`, `batch_size`, `precision`, `augmentation`, `tta_views`, `resize`, "
-                "`normalization`, `metrics`, `phases`."
+                "`normalization`, `oversample`, `metrics`, `save_weights`, `phases`."
             ),
         ),
         (
@@ -131,7 +131,7 @@ def test_an_unknown_key_is_told_with_the_nearest(complaints: Complaints, old: st
 
 def test_an_unknown_key_without_likeness_is_told_with_all_there_are(complaints: Complaints):
     assert complaints("0.2 }", "0.2, x = 1 }") == [
-        "7:29 trial.split.x: unknown key; there is `stratify`, `test`, `use`, `validation`."
+        "7:29 trial.split.x: unknown key; there is `groups`, `stratify`, `test`, `use`, `validation`."
     ]
 
 

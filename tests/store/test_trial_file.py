@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -10,8 +11,8 @@ import pytest
 import xarray as xr
 
 from cnnbench.errors import StoreError
-from cnnbench.store import FORMAT_VERSION, read_answers, read_predictions, read_trial, write_trial
-from cnnbench.types import TrialResult
+from cnnbench.store import FORMAT_VERSION, read_answers, read_classes, read_predictions, read_trial, write_trial
+from cnnbench.types import MetricInfo, Response, TrialResult
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -144,3 +145,45 @@ def test_answers_are_read_by_part(tmp_path: Path, result: TrialResult):
     assert read_answers(tmp_path / "one.h5", "test") is None
     with pytest.raises(StoreError, match="delete it"):
         read_answers(tmp_path / "none.h5", "validation")
+
+
+def with_classes(result: TrialResult) -> TrialResult:
+    """Add values of each class, and weights of the second epoch."""
+    info = MetricInfo("validation_support", "support", "validation", "plain", ("class",), "1", "Support", None)
+    values = [{**record.values, "validation_support": np.array([3.0, record.epoch])} for record in result.epochs]
+    epochs = [replace(record, values=own) for record, own in zip(result.epochs, values, strict=True)]
+    return replace(result, epochs=tuple(epochs), metrics=(*result.metrics, info), weights_epoch=1)
+
+
+def test_values_of_each_class_and_kept_weights_are_read_back(tmp_path: Path, result: TrialResult):
+    write_trial(tmp_path / "one.h5", with_classes(result))
+
+    stored = read_trial(tmp_path / "one.h5")
+
+    assert stored.class_names == ("ant", "bee")
+    assert stored.by_class["validation_support"].tolist() == [[3, 0], [3, 1], [3, 2]]
+    assert "validation_confusion_matrix" not in stored.by_class
+    assert (stored.weights, stored.weights_epoch) == (f"weights/{result.trial.id}.pt", 1)
+    assert stored.data_fingerprint == result.trial.data_fingerprint
+
+
+def test_a_file_without_weights_says_so(tmp_path: Path, result: TrialResult):
+    write_trial(tmp_path / "one.h5", result)
+
+    stored = read_trial(tmp_path / "one.h5")
+
+    assert (stored.weights, stored.weights_epoch, dict(stored.by_class)) == (None, None, {})
+
+
+def test_classes_are_read_where_a_response_is_read(tmp_path: Path, result: TrialResult):
+    write_trial(tmp_path / "one.h5", with_classes(result))
+    stored = read_trial(tmp_path / "one.h5")
+
+    for response, epoch in (
+        (Response("accuracy", "accuracy"), 2),
+        (Response("best", "accuracy", epoch="best"), 1),
+        (Response("early", "accuracy", phase="small"), 0),
+    ):
+        split, values = read_classes(stored, response)
+        assert split == "validation"
+        assert values["support"].tolist() == [3, epoch]

@@ -400,3 +400,29 @@ def test_flops_of_an_epoch_grow_with_the_images(session: Session, registry: Regi
     small, large, _ = (record.flops for record in result.epochs)
     assert 1.5 < large / small < 2.5
     assert result.cost.flops == pytest.approx(result.trial.flops)
+
+
+def test_copies_train_beside_the_images_and_are_nowhere_else(study_path: Path, registry: Registry, options):
+    from cnnbench.execute import open_session
+    from cnnbench.train.loop import Training
+
+    recipe = 'trial.oversample={ share = 0.5, classes = ["3", "7"], augmentation = ["rotate", "invert"] }'
+    plain, more = (
+        open_session(load(study_path, registry, *changes), registry, options)
+        for changes in (("trial.split.test=0.25",), ("trial.split.test=0.25", recipe))
+    )
+    trial = more.plan.trials[0]
+    training = Training(trial, registry, more.datasets[trial.data_fingerprint], torch.device("cpu"))
+    assert training.copies is not None
+    sources, held_out = set(training.copies.source_M.tolist()), {*training.parts.validation, *training.parts.test}
+    label_B = torch.cat([labels for _, labels in training._epoch_batches(training.recipe.phases[0], 0)])
+
+    assert len(training.copies.source_M) == 4  # half of the four training images of each class
+    assert sources <= set(training.parts.train.tolist())
+    assert not sources & held_out
+    assert np.bincount(label_B.numpy()).tolist() == [4, 4, 4, 6, 4, 4, 4, 6, 4, 4]
+    results = [run(session.plan.trials[0], session, registry) for session in (plain, more)]
+    for one, other in zip(*(result.predictions for result in results), strict=True):
+        assert one.example_N.tolist() == other.example_N.tolist()
+        assert one.logits_NK.tobytes() != other.logits_NK.tobytes()
+    assert results[1].cost.flops == pytest.approx(results[0].cost.flops * 44 / 40)

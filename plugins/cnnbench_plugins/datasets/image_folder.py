@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, overload
@@ -55,6 +56,23 @@ class ImageFolder(Dataset):
         ge=1,
         description="Use the first images only, by path, of each class (in each split, if there are splits).",
     )
+    group: str | None = Field(
+        None,
+        min_length=1,
+        description="Regular expression that finds, in a file's name, what the image belongs to (a patient): its first "
+        "parenthesis, or all that it matches. Splits keep images of one group together, whatever their class; a file "
+        "that it does not match is a group of its own.",
+    )
+    later = frozenset({"group"})
+
+    @field_validator("group")
+    @classmethod
+    def _group_is_a_pattern(cls, group: str | None) -> str | None:
+        try:
+            re.compile(group or "")
+        except re.error as error:
+            raise ValueError(f"`{group}` is no regular expression ({error}).") from error
+        return group
 
     @field_validator("classes")
     @classmethod
@@ -80,8 +98,22 @@ class ImageFolder(Dataset):
             raise DataError(f"{source.path} holds images of one class only (`{names[0]}`); a classification needs two.")
         label_N = np.array([names.index(file.parent.name) for file in files], dtype=np.int64)
         split_N = np.array([splits[file] for file in files]) if splits else None
+        group_N = np.array(self._groups(source, files)) if self.group is not None else None
         images = _LazyImages(source, files, self._num_channels(source, files))
-        return ImageArrays(images, label_N, names, split_N, name_N=[str(file) for file in files])
+        return ImageArrays(images, label_N, names, split_N, group_N, name_N=[str(file) for file in files])
+
+    def _groups(self, source: ImageSource, files: list[PurePosixPath]) -> list[str]:
+        matches = [re.search(self.group or "", file.name) for file in files]
+        if not any(matches):
+            raise DataError(
+                f"{source.path}: `group` = `{self.group}` matches no file name (the first is `{files[0].name}`); "
+                "correct it, or leave it out."
+            )
+        # What matched is told from whole paths by its first character: no file can be in a group that names it.
+        return [
+            f"={next((part for part in match.groups() if part is not None), match[0])}" if match else f"/{file}"
+            for match, file in zip(matches, files, strict=True)
+        ]
 
     def _chosen(
         self, source: ImageSource, files: list[PurePosixPath], splits: dict[PurePosixPath, str]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from cnnbench.plugin import Dataset, ImageArrays
 
@@ -44,6 +44,10 @@ class Shapes(Dataset):
     figures_per_side: int = Field(4, ge=1, le=32, description="Figures in a row and in a column.")
     noise: float = Field(0.1, ge=0, description="Deviation of added Gaussian noise; the range of grays is 1.")
     seed: int = Field(0, ge=0, description="Everything random is drawn from it.")
+    shares: tuple[float, ...] = Field(
+        (), description="Relative frequency of each kind, for classes of different sizes; default: all alike."
+    )
+    later = frozenset({"shares"})
 
     @field_validator("kinds")
     @classmethod
@@ -52,12 +56,30 @@ class Shapes(Dataset):
             raise ValueError("`kinds` names one more than once; every kind is a class of its own.")
         return kinds
 
+    @model_validator(mode="after")
+    def _shares_fit(self) -> Self:
+        if self.shares and (len(self.shares) != len(self.kinds) or min(self.shares) <= 0):
+            raise ValueError(f"`shares` must give a number above 0 for each of the {len(self.kinds)} kinds.")
+        return self
+
     def load(self, cache: Path) -> ImageArrays:  # noqa: ARG002 - nothing to download
-        """Return 1 x size_px x size_px images; classes alternate."""
+        """Return 1 x size_px x size_px images; classes alternate, as often as their shares say."""
         rng = np.random.default_rng(self.seed)
-        label_N = np.arange(self.examples, dtype=np.int64) % len(self.kinds)
+        label_N = self._labels()
         chunks = [self._draw(label_N[first : first + CHUNK], rng) for first in range(0, self.examples, CHUNK)]
         return ImageArrays(list(np.concatenate(chunks)[:, None]), label_N, self.kinds)
+
+    def _labels(self) -> NDArray[np.int64]:
+        if not self.shares:
+            return np.arange(self.examples, dtype=np.int64) % len(self.kinds)
+        share_K = np.array(self.shares) / sum(self.shares)
+        given_K = np.zeros(len(self.kinds))
+        label_N = np.empty(self.examples, np.int64)
+        for position in range(self.examples):
+            # To the kind that lags most behind its share: every stretch of images has all kinds in their proportion.
+            label_N[position] = label = int((share_K * (position + 1) - given_K).argmax())
+            given_K[label] += 1
+        return label_N
 
     def _draw(self, label_N: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.uint8]:
         per_side, num_samples = self.figures_per_side, self.size_px * SUPERSAMPLING

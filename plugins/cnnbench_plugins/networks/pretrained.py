@@ -19,7 +19,7 @@ from cnnbench_plugins.paths import expand_path
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["PretrainedNetwork", "RepeatablePool", "build_pretrained"]
+__all__ = ["PretrainedNetwork", "RepeatablePool", "build_pretrained", "check_hash"]
 
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.")
 
@@ -163,7 +163,7 @@ def _downloaded(name: str, weights: str) -> tuple[str, dict[str, Any]]:
 def _from_file(weights: str) -> tuple[str, dict[str, Any]]:
     path = expand_path(weights)
     try:
-        _check_hash(path)
+        check_hash(path)
         return str(path), torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise DataError(f"there is no weights file {path}; correct `weights`, or use `default` to download.") from error
@@ -173,7 +173,7 @@ def _from_file(weights: str) -> tuple[str, dict[str, Any]]:
         raise DataError(f"{path} is no file of weights that torch can load safely (`weights_only`).") from error
 
 
-def _check_hash(path: Path) -> None:
+def check_hash(path: Path) -> None:
     """Compare a file with the start of its SHA-256 where its name carries it, as those of torchvision do."""
     expected = _HASH_IN_NAME.search(path.name)
     with path.open("rb") as file:

@@ -245,3 +245,36 @@ def test_labels_follow_the_sorted_class_names(tmp_path: Path):
 def test_images_are_named_by_their_paths(tmp_path: Path):
     root = draw(tmp_path / "root", ["train/a/1.png", "train/b/0.png", "val/a/0.png", "val/b/0.png"])
     assert load(root).name_N == ["train/a/1.png", "train/b/0.png", "val/a/0.png", "val/b/0.png"]
+
+
+NAMES = ("a/7_1.png", "a/7_2.png", "a/x.png", "b/7_3.png", "b/81_1.png", "b/x.png")
+
+
+def test_files_are_grouped_by_what_a_pattern_finds_in_their_names(tmp_path: Path, stored: Callable[[Path], Path]):
+    arrays = load(stored(draw(tmp_path / "set", NAMES)), group=r"^(\d+)_")
+    assert arrays.group_N is not None
+    one, two, alone, across, other, alone_too = arrays.group_N.tolist()
+    assert one == two == across
+    assert len({one, alone, other, alone_too}) == 4
+
+
+def test_a_pattern_without_parentheses_groups_by_all_that_it_matches(tmp_path: Path):
+    arrays = load(draw(tmp_path / "set", NAMES), group="7|81")
+    assert arrays.group_N is not None
+    assert len(set(arrays.group_N.tolist())) == 4
+
+
+def test_a_pattern_that_finds_nothing_is_refused(tmp_path: Path):
+    with pytest.raises(DataError, match=r"`patient` matches no file name \(the first is `7_1.png`\)"):
+        load(draw(tmp_path / "set", NAMES), group="patient")
+
+
+def test_a_pattern_that_is_none_is_refused():
+    with pytest.raises(ValidationError, match="is no regular expression"):
+        ImageFolder(path="x", group="(")
+
+
+def test_without_groups_the_identity_is_the_one_before_there_were_any(tmp_path: Path):
+    assert "group" not in component_identity(ImageFolder(path="x"))
+    assert component_identity(ImageFolder(path="x", group="a"))["group"] == "a"
+    assert load(draw(tmp_path / "set", NAMES)).group_N is None

@@ -81,3 +81,13 @@ def test_cifar10_with_fewer_images():
     assert (arrays.class_names[0], arrays.class_names[-1]) == ("airplane", "truck")
     mean_C = np.stack(list(arrays.images)).mean((0, 2, 3)) / 255
     assert mean_C == pytest.approx([0.4914, 0.4822, 0.4465], abs=0.005)
+
+
+def test_chest_x_rays_by_patient():
+    """Of the NIH's 1,000 images 682 patients are known; each of the 124 others stands for itself."""
+    arrays = ImageFolder(path=there("xray_covid/covid_xray3.zip"), group=r"^(\d{8})_").load(Path())
+    assert arrays.group_N is not None
+    assert len(set(arrays.group_N.tolist())) == 682 + 124
+    by_class = [set(arrays.group_N[arrays.label_N == label].tolist()) for label in range(3)]
+    assert [len(groups) for groups in by_class] == [124, 332, 371]
+    assert len(by_class[1] & by_class[2]) == 21

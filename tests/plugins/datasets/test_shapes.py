@@ -11,6 +11,8 @@ from cnnbench_plugins.datasets import Shapes
 from cnnbench_plugins.datasets.shapes import Kind, _outline
 from pydantic import ValidationError
 
+from cnnbench.plugin import component_identity
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -73,3 +75,19 @@ def test_a_kind_named_twice_is_refused():
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValidationError, match="'triangle', 'square'"):
         Shapes.model_validate({"kinds": ["disc", "blob"]})
+
+
+def test_classes_may_have_different_sizes_in_every_stretch_of_images(tmp_path: Path):
+    label_N = Shapes(examples=200, shares=(0.5, 0.3, 0.15, 0.05)).load(tmp_path).label_N
+    assert np.bincount(label_N).tolist() == [100, 60, 30, 10]
+    assert np.bincount(label_N[:40], minlength=4) == pytest.approx([20, 12, 6, 2], abs=1)
+
+
+def test_shares_that_do_not_fit_the_kinds_are_refused():
+    for shares in ((1.0, 2.0), (1.0, 1.0, 1.0, 0.0)):
+        with pytest.raises(ValidationError, match="a number above 0 for each of the 4 kinds"):
+            Shapes(shares=shares)
+
+
+def test_shares_that_are_not_given_are_no_part_of_the_identity():
+    assert "shares" not in component_identity(Shapes())
