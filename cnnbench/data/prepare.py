@@ -133,13 +133,9 @@ def _decode(
         arrays = dataset.load(raw)
     label_N = _checked_labels(dataset, arrays)
     num_examples = len(label_N)
-    digest = hashlib.sha256(json.dumps(list(arrays.class_names)).encode() + label_N.tobytes())
-    if arrays.split_N is not None:
-        digest.update("\n".join(_checked_splits(dataset, arrays)).encode())
-    channels, side_N2, hash_N = 0, np.zeros((num_examples, 2), np.int64), np.zeros(num_examples, np.uint64)
     groups = _checked_groups(dataset, arrays)
-    if groups is not None:
-        digest.update(json.dumps(["groups", *groups]).encode())
+    digest = _begun_digest(dataset, arrays, label_N, groups)
+    channels, side_N2, hash_N = 0, np.zeros((num_examples, 2), np.int64), np.zeros(num_examples, np.uint64)
     with contextlib.ExitStack() as stack:
         outputs: dict[int, NDArray[np.uint8]] = {}
         for position, image_CHW in enumerate(_decoded(dataset, arrays)):
@@ -177,6 +173,18 @@ def _decode(
             _save(folder / f"{name}.npy", np.asarray(texts, dtype=np.str_))
     with _renamed(folder / "meta.json") as temporary:
         temporary.write_text(json.dumps(dataclasses.asdict(info), indent=1), "utf-8")
+
+
+def _begun_digest(
+    dataset: Dataset, arrays: ImageArrays, label_N: NDArray[np.int64], groups: Sequence[str] | None
+) -> hashlib._Hash:
+    """Return the fingerprint's hash with all in it but the images."""
+    digest = hashlib.sha256(json.dumps(list(arrays.class_names)).encode() + label_N.tobytes())
+    if arrays.split_N is not None:
+        digest.update("\n".join(_checked_splits(dataset, arrays)).encode())
+    if groups is not None:
+        digest.update(json.dumps(["groups", *groups]).encode())
+    return digest
 
 
 def _decoded(dataset: Dataset, arrays: ImageArrays) -> Iterator[NDArray[np.uint8]]:
