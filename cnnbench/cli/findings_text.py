@@ -35,6 +35,10 @@ def findings_text(findings: Findings) -> Iterator[RenderableType]:
             yield _paragraph(f"Refused: {refusal.what}. {why} {remedy}")
         for note in found.notes:
             yield _paragraph(note)
+    if findings.null_rate is not None:
+        yield _paragraph(findings.null_rate.sentence)
+    if findings.self_check is not None and findings.self_check.failed:
+        yield _paragraph(findings.self_check.sentence)
 
 
 def _paragraph(text: str) -> RenderableType:
