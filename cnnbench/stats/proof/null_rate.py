@@ -24,7 +24,7 @@ from cnnbench.stats.trials.models import term_basis
 from cnnbench.types import Interval, NullRate, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -109,15 +109,12 @@ class _Simulation:
         return null_tests.welch_t(self.data, mean_SM, var_SM, self.weights_M, self.alpha)
 
 
-def null_rate(
-    data: AnalysisInput, cache: Path | None = None, progress: Callable[[int, int], None] | None = None
-) -> NullRate | Refusal:
+def null_rate(data: AnalysisInput, cache: Path | None = None) -> NullRate | Refusal:
     """Simulate studies with this one's cells, gaps, pairing and variances but without its primary effect.
 
     Each gets the primary test alone. The noise is normal, with the shrunk variances and correlations of
     `cnnbench.stats.proof.null_model`; the means are the observed ones less the tested effect. The same design gives the
-    same answer (fixed seed), which is kept in the folder ``cache``. ``progress`` is called with the studies done and
-    their number.
+    same answer (fixed seed), which is kept in the folder ``cache``.
 
     Raises:
         AnalysisError: As `cnnbench.stats.analyse`.
@@ -132,7 +129,7 @@ def null_rate(
     name = f"null-rate-{_key(simulation, found, num_studies)}.json"
     counts = kept(cache, name)
     if counts is None:
-        counts = _counted(simulation, num_studies, progress)
+        counts = _counted(simulation, num_studies)
         keep(cache, name, counts)
     return _described(found, counts, num_studies)
 
@@ -186,14 +183,12 @@ def _without(
     return mean_M if length <= 0 else mean_M - along_M * float(weights_M @ mean_M) / length
 
 
-def _counted(
-    simulation: _Simulation, num_studies: int, progress: Callable[[int, int], None] | None
-) -> dict[str, int | None]:
+def _counted(simulation: _Simulation, num_studies: int) -> dict[str, int | None]:
     rng = np.random.default_rng(_seed(simulation))
     alpha = simulation.alpha
     rejected, beside, covered = 0, 0, 0
     has_beside = has_interval = True
-    for done, size in _chunks(num_studies, max(1, AT_ONCE // max(1, simulation.size))):
+    for size in _chunks(num_studies, max(1, AT_ONCE // max(1, simulation.size))):
         outcome = simulation.draw(rng, size)
         rejected += int((outcome.p_S < alpha).sum())
         if outcome.beside_p_S is None:
@@ -204,8 +199,6 @@ def _counted(
             has_interval = False
         else:
             covered += int((np.abs(outcome.estimate_S) <= outcome.half_width_S).sum())
-        if progress is not None:
-            progress(done + size, num_studies)
     return {
         "rejected": rejected,
         "beside": beside if has_beside else None,
@@ -213,9 +206,9 @@ def _counted(
     }
 
 
-def _chunks(total: int, size: int) -> Iterator[tuple[int, int]]:
+def _chunks(total: int, size: int) -> Iterator[int]:
     for done in range(0, total, size):
-        yield done, min(size, total - done)
+        yield min(size, total - done)
 
 
 def _seed(simulation: _Simulation) -> int:

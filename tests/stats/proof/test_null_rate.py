@@ -121,14 +121,18 @@ def test_a_broken_cache_costs_nothing_but_time(paired: AnalysisInput, tmp_path: 
     assert null_rate(paired, tmp_path / "file") == first
 
 
-def test_progress_counts_to_the_last_study(study: MakeStudy, simulate: Simulate):
-    factors = (Factor("a", tuple(range(60))), Factor("b", (1, 2, 3)))
-    steps: list[tuple[int, int]] = []
-    data = study(simulate(factors, lambda _: 0.0), factors, primary=Hypothesis(interaction=("a", "b")))
-    found = null_rate(data, progress=lambda done, total: steps.append((done, total)))
-    assert isinstance(found, NullRate)
-    assert len(steps) > 1
-    assert steps[-1] == (found.studies, found.studies)
+def test_studies_are_counted_whole_however_they_are_drawn(paired: AnalysisInput, monkeypatch):
+    sizes: list[int] = []
+    draw = room._Simulation.draw
+
+    def counted(self, rng, num_studies):
+        sizes.append(num_studies)
+        return draw(self, rng, num_studies)
+
+    monkeypatch.setattr(room, "AT_ONCE", 5 * 3000)
+    monkeypatch.setattr(room._Simulation, "draw", counted)
+    assert measured(paired).rate == pytest.approx(0.05, abs=0.006)
+    assert sizes == [3000] * 6 + [2000]
 
 
 def test_without_a_primary_test_the_findings_have_a_refusal(study: MakeStudy, simulate: Simulate, tmp_path: Path):
