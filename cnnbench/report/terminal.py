@@ -43,6 +43,11 @@ def terminal_summary(view: StudyView) -> list[RenderableType]:
         parts.append(_effects(found, hypotheses))
     parts += [_tests(table) for table in found.tests]
     parts += [Padding(Text(line), (0, 0, 1, 0)) for line in _remarks(found)]
+    rate, check = view.findings.null_rate, view.findings.self_check
+    if rate is not None and rate.verdict != "as declared":
+        parts.append(Padding(Text(rate.sentence), (0, 0, 1, 0)))
+    if check is not None and check.failed:
+        parts.append(Padding(Text(check.sentence), (0, 0, 1, 0)))
     return [*parts, *_limits(view)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -197,3 +198,57 @@ def test_a_test_size_that_does_not_fit_is_told(size: str, sentence: str):
     done = run(str(ORACLE / "c08_near_ceiling.csv"), *COLUMNS, "--test-size", size)
     assert done.returncode != 0
     assert sentence in " ".join(done.stderr.split())
+
+
+def test_the_null_rate_and_this_installation_stand_in_text_and_json():
+    done = run(PAIRED, *COLUMNS, *SLOPE)
+    assert "In 20,000 simulated studies of this design without an effect" in " ".join(done.stdout.split())
+
+    found = json.loads(run(PAIRED, *COLUMNS, *SLOPE, "--json").stdout)
+    assert found["null_rate"]["rate"] == pytest.approx(0.05, abs=0.006)
+    assert found["null_rate"]["interval"]["low"] < found["null_rate"]["rate"]
+    assert found["self_check"]["failed"] == []
+    assert found["self_check"]["worst_error"] < 1e-8
+
+
+MARKED = "\ufeffdepth, seed ,accuracy\n08, a, 0.5\n8,b,0.62\n16,a,0.7\n\n,,\n16.0,b,0.9\n"
+
+
+def test_an_r_script_reads_the_table_by_its_place_beside_it(tmp_path: Path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "r").mkdir()
+    table, script = tmp_path / "data" / "my results.csv", tmp_path / "r" / "check.R"
+    table.write_text(MARKED, "utf-8")
+    columns = ["--response", "accuracy", "--factors", "depth", "--block", "seed"]
+    done = run(str(table), *columns, "--r-script", str(script))
+    assert done.returncode == 0, done.stderr
+    text = script.read_text("utf-8")
+    assert 'read.csv("../data/my results.csv"' in text
+    assert 'fileEncoding = "UTF-8-BOM"' in text
+    assert 'texts = c("08", "8", "16", "16.0")' in text
+    assert 'study$block <- "seed"' in text
+
+
+@pytest.mark.r
+def test_r_computes_the_same_from_a_table_with_spaces_and_marks(tmp_path: Path):
+    rscript = shutil.which("Rscript")
+    if rscript is None:
+        pytest.skip("needs Rscript")
+    table, script = tmp_path / "t.csv", tmp_path / "t.R"
+    table.write_text(MARKED, "utf-8")
+    columns = ["--response", "accuracy", "--factors", "depth", "--block", "seed"]
+    done = run(str(table), *columns, "--primary", "8.0 - 16.0", "--over", "depth", "--json", "--r-script", str(script))
+    found = json.loads(done.stdout)
+    # Only the t test is of interest here, which needs no package.
+    text = script.read_text("utf-8").replace("suppressPackageStartupMessages(library(afex))", "")
+    script.write_text(text.replace("\nrm_anova(d)\n", "\n"), "utf-8")
+    computed = subprocess.run([rscript, str(script)], capture_output=True, text=True, check=False)
+    assert computed.returncode == 0, computed.stderr
+    (line,) = [line for line in computed.stdout.splitlines() if line.startswith('"accuracy","effects","primary","p",')]
+    assert float(line.rpartition(",")[2]) == pytest.approx(found["responses"][0]["effects"][0]["p"], rel=1e-8)
+
+
+def test_a_run_has_its_script_already(tmp_path: Path):
+    done = run(str(tmp_path), "--r-script", str(tmp_path / "x.R"))
+    assert done.returncode == AnalysisError.exit_code
+    assert "--r-script is for tables" in done.stderr

@@ -14,7 +14,7 @@ import pytest
 from cnnbench.report import format as fmt
 from cnnbench.report.page import render_page
 from cnnbench.report.tables import term
-from cnnbench.types import Exclusion, Figure, Section, TestRow, TestTable
+from cnnbench.types import Exclusion, Figure, Interval, NullRate, Section, SelfCheck, TestRow, TestTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,6 +142,59 @@ def test_tests_that_decide_nothing_are_folded_away_but_there(make_view: Callable
     printed = next(cells for cells in page.rows if cells and cells[0] == "regime at depth 8")
     assert "7.25" in printed
     assert "0.016" in printed
+
+
+RATE = NullRate(
+    response="total-accuracy",
+    effect="gradual - none",
+    method="one-sample t over the per-seed values of 5 replicates",
+    alpha=0.05,
+    studies=20_000,
+    rejected=380,
+    rate=0.019,
+    interval=Interval(0.0172, 0.021),
+    verdict="conservative",
+    coverage=0.981,
+    robust_rate=None,
+    robust_method="",
+    sentence="In 20,000 simulated studies of this design without an effect, the primary test rejected in 1.9 %.",
+)
+CHECK = SelfCheck("R 4.2.2", 8, 668, 3e-12, "balanced: ats depth p", (), 4.4, 4, "Against R 4.2.2 on 668 figures.")
+
+
+def test_the_null_rate_stands_with_what_it_was_measured_on(make_view: Callable[..., StudyView]):
+    html = render_page(make_view(findings={"null_rate": RATE}), [])[0]
+    assert RATE.sentence.replace(" %", "\N{NO-BREAK SPACE}%") in html
+    assert f"Measured test: {RATE.method}." in Page(html).text
+    assert f'<p class="notice" role="note">{RATE.sentence[:40]}' in html
+    calm = render_page(make_view(findings={"null_rate": replace(RATE, verdict="as declared")}), [])[0]
+    assert f"<p>{RATE.sentence[:40]}" in calm
+
+
+def test_the_installation_s_error_stands_in_the_provenance_and_a_wrong_one_on_top(make_view: Callable[..., StudyView]):
+    good = Page(render_page(make_view(findings={"self_check": CHECK}), [])[0]).text
+    assert CHECK.sentence in good
+    assert "Doubtful installation" not in good
+    wrong = replace(CHECK, failed=("ats depth p",))
+    assert "Doubtful installation" in Page(render_page(make_view(findings={"self_check": wrong}), [])[0]).text
+
+
+def test_the_r_script_is_linked_where_there_is_one(make_view: Callable[..., StudyView]):
+    assert 'href="analysis.R"' in render_page(make_view(r_script="1\n"), [])[0]
+    assert "analysis.R" not in render_page(make_view(), [])[0]
+
+
+def test_standardised_sizes_have_a_table_of_their_own(make_view: Callable[..., StudyView]):
+    view = make_view()
+    first = view.findings.responses[0]
+    sized = replace(first.effects[0], hedges_g=1.234567, hedges_g_interval=Interval(-0.5, 2.9), cliffs_delta=0.16666666)
+    findings = replace(view.findings, responses=(replace(first, effects=(sized, *first.effects[1:])),))
+    text = Page(render_page(replace(view, findings=findings), [])[0]).text
+    assert "Hedges g" in text
+    assert "1.2" in text
+    assert f"[{fmt.MINUS}0.5, 2.9]" in text
+    assert "0.17" in text
+    assert "Hedges g" not in Page(render_page(view, [])[0]).text
 
 
 def test_every_trial_can_be_found_by_its_id(full: StudyView, page: Page):

@@ -1,7 +1,7 @@
 """Noise like a study's own, for simulated studies in which nothing is true.
 
-Cell variances and correlations from few replicates are hardly known: two trials give a variance that is wrong by a
-factor of ten as often as not, and five seeds cannot span the covariance of 135 cells. Both are shrunk towards their
+Cell variances and correlations from few replicates are hardly known: the variance of two trials is ten times too small
+in one case of four, and five seeds cannot span the covariance of 135 cells. Both are shrunk towards their
 common part, by as much as the trials themselves say that their differences are chance.
 
 Shapes: S studies, K replicates, M cells.
@@ -53,20 +53,26 @@ class NullModel:
         var_SM = self.sd_M**2 * rng.chisquare(df_M, (num_studies, len(n_M))) / df_M
         return mean_SM, np.where(n_M > 1, var_SM, np.nan)
 
-    def replicates(self, rng: np.random.Generator, num_studies: int, num_replicates: int) -> NDArray[np.float64]:
-        """Draw the trials of paired studies, S x K x M, in every cell.
+    def scores(
+        self, rng: np.random.Generator, num_studies: int, num_replicates: int, basis_MR: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Draw weighted sums over the cells of each replicate of paired studies, S x K x R; empty cells weigh nothing.
 
         With the target's correlation c, shrinkage a and sample scores Z, a replicate's standardised noise is
-        sqrt(a c) u + sqrt(a (1 - c)) e + sqrt(1 - a) Z'g with u, e and g standard normal.
+        sqrt(a c) u + sqrt(a (1 - c)) e + sqrt(1 - a) Z'g with u, e and g standard normal. Of e only its sums are drawn,
+        whose covariance the triangular factor of the weights has: tests see nothing else of a replicate.
         """
         shape = (num_studies, num_replicates)
-        noise_SKM = rng.standard_normal((*shape, len(self.sd_M)))
-        noise_SKM *= np.sqrt(self.shrinkage * (1 - self.common))
-        noise_SKM += np.sqrt(self.shrinkage * self.common) * rng.standard_normal((*shape, 1))
+        spread_MR = np.nan_to_num(self.sd_M)[:, None] * basis_MR
+        factor_RR = np.linalg.qr(spread_MR, mode="r")
+        own_SKR = rng.standard_normal((*shape, len(factor_RR))) @ factor_RR
+        scores_SKR = np.nan_to_num(self.mean_M) @ basis_MR + np.sqrt(self.shrinkage * (1 - self.common)) * own_SKR
+        shared_R = np.sqrt(self.shrinkage * self.common) * spread_MR.sum(axis=0)
+        scores_SKR += rng.standard_normal((*shape, 1)) * shared_R
         if len(self.scores_JM):
-            own_SKJ = rng.standard_normal((*shape, len(self.scores_JM)))
-            noise_SKM += np.sqrt(1 - self.shrinkage) * (own_SKJ @ self.scores_JM)
-        return np.asarray(self.mean_M + self.sd_M * noise_SKM)
+            sample_JR = np.sqrt(1 - self.shrinkage) * (self.scores_JM @ spread_MR)
+            scores_SKR += rng.standard_normal((*shape, len(sample_JR))) @ sample_JR
+        return np.asarray(scores_SKR)
 
 
 def null_model(data: CellData, mean_M: NDArray[np.float64]) -> NullModel:

@@ -24,7 +24,7 @@ from cnnbench.stats.trials.models import term_basis
 from cnnbench.types import Interval, NullRate, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 FEWEST, MOST = 2_000, 20_000
 """Simulated studies; with 20,000 a rate of 5 % is known to +-0.3 percentage points."""
 AFFORDABLE = 20_000_000
-"""Trials drawn in all, beyond the fewest studies: seconds."""
+"""Numbers drawn in all, beyond the fewest studies: seconds."""
 AT_ONCE = 2_000_000
-"""Trials drawn at once: tens of megabytes."""
+"""Numbers drawn at once: tens of megabytes."""
 CONSERVATIVE, LIBERAL = 0.6, 1.2
 """Parts of alpha: at 5 % a rate outside 3 to 6 % is called so."""
 LAYOUT = 1
@@ -61,33 +61,44 @@ class _Simulation:
 
     def observed(self) -> Outcomes:
         """Test the study's own trials."""
-        if self._in_rows:
-            return self._of_rows(self._complete_rows()[None])
+        if self._paired:
+            return self._of_scores((np.nan_to_num(self._complete_rows()) @ self._basis())[None])
         return self._of_moments(self.data.mean_M[None], self.data.var_M[None])
 
     def draw(self, rng: np.random.Generator, num_studies: int) -> Outcomes:
         """Test simulated studies."""
-        if self._in_rows:
+        if self._paired:
             num_replicates = len(self._complete_rows())
-            return self._of_rows(self.model.replicates(rng, num_studies, num_replicates)[:, :, self._needed_M])
+            return self._of_scores(self.model.scores(rng, num_studies, num_replicates, self._basis()))
         return self._of_moments(*self.model.moments(rng, num_studies, self.data.n_M))
 
     @property
-    def _in_rows(self) -> bool:
-        return self.data.paired and self.data.replicated
+    def size(self) -> int:
+        """Numbers drawn for one study, about."""
+        return len(self._complete_rows()) * self._basis().shape[1] if self._paired else 2 * len(self.data.n_M)
 
     @property
-    def _needed_M(self) -> NDArray[np.bool_]:
-        return self.data.seen_M if self.weights_M is None else np.abs(self.weights_M) > 1e-12
+    def _paired(self) -> bool:
+        return self.data.paired and self.data.replicated
 
     def _complete_rows(self) -> NDArray[np.float64]:
         """Return the replicates that the test uses; the gaps of the others are the design's."""
-        return self.data.y_KM[self.data.complete_rows(self._needed_M)][:, self._needed_M]
+        needed_M = self.data.seen_M if self.weights_M is None else np.abs(self.weights_M) > 1e-12
+        return self.data.y_KM[self.data.complete_rows(needed_M)]
 
-    def _of_rows(self, y_SKM: NDArray[np.float64]) -> Outcomes:
+    def _basis(self) -> NDArray[np.float64]:
+        """Return the weights of cells that make a seed's scores, M x R."""
+        if self.weights_M is not None:
+            return np.where(np.abs(self.weights_M) > 1e-12, self.weights_M, 0.0)[:, None]
+        own = term_basis(self.data, self.term)
+        basis_MR = np.zeros((len(self.data.n_M), own.shape[1]))
+        basis_MR[self.data.seen_M] = own
+        return basis_MR
+
+    def _of_scores(self, scores_SKR: NDArray[np.float64]) -> Outcomes:
         if self.weights_M is None:
-            return null_tests.greenhouse_geisser(y_SKM, term_basis(self.data, self.term))
-        return null_tests.per_seed_t(y_SKM, self.weights_M[self._needed_M], self.alpha)
+            return null_tests.greenhouse_geisser(scores_SKR)
+        return null_tests.per_seed_t(scores_SKR[:, :, 0], self.alpha)
 
     def _of_moments(self, mean_SM: NDArray[np.float64], var_SM: NDArray[np.float64]) -> Outcomes:
         if self.weights_M is None:
@@ -98,15 +109,12 @@ class _Simulation:
         return null_tests.welch_t(self.data, mean_SM, var_SM, self.weights_M, self.alpha)
 
 
-def null_rate(
-    data: AnalysisInput, cache: Path | None = None, progress: Callable[[int, int], None] | None = None
-) -> NullRate | Refusal:
+def null_rate(data: AnalysisInput, cache: Path | None = None) -> NullRate | Refusal:
     """Simulate studies with this one's cells, gaps, pairing and variances but without its primary effect.
 
     Each gets the primary test alone. The noise is normal, with the shrunk variances and correlations of
     `cnnbench.stats.proof.null_model`; the means are the observed ones less the tested effect. The same design gives the
-    same answer (fixed seed), which is kept in the folder ``cache``. ``progress`` is called with the studies done and
-    their number.
+    same answer (fixed seed), which is kept in the folder ``cache``.
 
     Raises:
         AnalysisError: As `cnnbench.stats.analyse`.
@@ -125,13 +133,13 @@ def null_rate(
     name = f"null-rate-{_key(simulation, found, num_studies)}.json"
     counts = kept(cache, name)
     if counts is None:
-        counts = _counted(simulation, num_studies, progress)
+        counts = _counted(simulation, num_studies)
         keep(cache, name, counts)
     return _described(found, counts, num_studies)
 
 
 def _num_studies(simulation: _Simulation) -> int:
-    return int(np.clip(AFFORDABLE // max(1, simulation.data.y_KM.size), FEWEST, MOST))
+    return int(np.clip(AFFORDABLE // max(1, simulation.size), FEWEST, MOST))
 
 
 def _simulation(found: PrimaryTest) -> _Simulation | Refusal:
@@ -179,14 +187,12 @@ def _without(
     return mean_M if length <= 0 else mean_M - along_M * float(weights_M @ mean_M) / length
 
 
-def _counted(
-    simulation: _Simulation, num_studies: int, progress: Callable[[int, int], None] | None
-) -> dict[str, int | None]:
+def _counted(simulation: _Simulation, num_studies: int) -> dict[str, int | None]:
     rng = np.random.default_rng(_seed(simulation))
     alpha = simulation.alpha
     rejected, beside, covered = 0, 0, 0
     has_beside = has_interval = True
-    for done, size in _chunks(num_studies, max(1, AT_ONCE // max(1, simulation.data.y_KM.size))):
+    for size in _chunks(num_studies, max(1, AT_ONCE // max(1, simulation.size))):
         outcome = simulation.draw(rng, size)
         rejected += int((outcome.p_S < alpha).sum())
         if outcome.beside_p_S is None:
@@ -197,8 +203,6 @@ def _counted(
             has_interval = False
         else:
             covered += int((np.abs(outcome.estimate_S) <= outcome.half_width_S).sum())
-        if progress is not None:
-            progress(done + size, num_studies)
     return {
         "rejected": rejected,
         "beside": beside if has_beside else None,
@@ -206,9 +210,9 @@ def _counted(
     }
 
 
-def _chunks(total: int, size: int) -> Iterator[tuple[int, int]]:
+def _chunks(total: int, size: int) -> Iterator[int]:
     for done in range(0, total, size):
-        yield done, min(size, total - done)
+        yield min(size, total - done)
 
 
 def _seed(simulation: _Simulation) -> int:

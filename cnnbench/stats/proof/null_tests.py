@@ -50,10 +50,8 @@ def _t_test(
     return Outcomes(np.asarray(p_S), beside_p_S, estimate_S, half_width_S)
 
 
-def per_seed_t(y_SKM: NDArray[np.float64], weights_M: NDArray[np.float64], alpha: float) -> Outcomes:
-    """Return the one-sample t over the seeds' scores; the replicates given are complete where weights are not 0."""
-    used_M = np.abs(weights_M) > 1e-12
-    scores_SK = y_SKM[:, :, used_M] @ weights_M[used_M]
+def per_seed_t(scores_SK: NDArray[np.float64], alpha: float) -> Outcomes:
+    """Return the one-sample t over the seeds' scores."""
     n = scores_SK.shape[1]
     return _t_test(scores_SK.mean(axis=1), scores_SK.std(axis=1, ddof=1) / n**0.5, float(n - 1), alpha)
 
@@ -104,15 +102,14 @@ def additive_basis(data: CellData, product_M: NDArray[np.float64] | None) -> NDA
     return orthonormal(columns)
 
 
-def greenhouse_geisser(y_SKM: NDArray[np.float64], basis_MR: NDArray[np.float64]) -> Outcomes:
-    """Return the repeated-measures F of a term, corrected; the replicates and cells given are complete.
+def greenhouse_geisser(z_SKR: NDArray[np.float64]) -> Outcomes:
+    """Return the repeated-measures F of a term, corrected, from the seeds' scores on its orthonormal contrasts.
 
-    tr S^2 comes from the replicates' cross products, which are fewer than those of the scores.
+    tr S^2 comes from the replicates' cross products, which are often fewer than those of the scores.
     """
-    z_SKR = y_SKM @ basis_MR
     num_replicates, df = z_SKR.shape[1:]
     zbar_SR = z_SKR.mean(axis=1)
-    z_SKR -= zbar_SR[:, None]
+    z_SKR = z_SKR - zbar_SR[:, None]
     trace_S = (z_SKR**2).sum(axis=(1, 2)) / (num_replicates - 1)
     gram_SKK = z_SKR @ z_SKR.transpose(0, 2, 1) / (num_replicates - 1)
     epsilon_S = trace_S**2 / (df * (gram_SKK**2).sum(axis=(1, 2))) if df > 1 else np.ones(len(trace_S))

@@ -10,19 +10,13 @@ from cnnbench.stats.proof.selfcheck import check_installation
 from cnnbench.types import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from cnnbench.stats.interface import AnalysisInput
     from cnnbench.types import Findings
 
 
-def prove(
-    data: AnalysisInput,
-    findings: Findings,
-    cache: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Findings:
+def prove(data: AnalysisInput, findings: Findings, cache: Path | None = None) -> Findings:
     """Add the measured null rate of the design, and this installation's error beside R.
 
     ``findings`` are those of ``data``. Both proofs are kept in the folder ``cache``. Where there is no primary test to
@@ -35,7 +29,7 @@ def prove(
     proved = replace(findings, self_check=check_installation(cache))
     if findings.stages:
         return proved
-    measured = null_rate(data, cache, progress)
+    measured = null_rate(data, cache)
     if not isinstance(measured, Refusal):
         return replace(proved, null_rate=measured)
     first, *others = proved.responses

@@ -30,6 +30,8 @@ DEPTH = Factor("depth", (8, 16, 32), "log2")
 SIZE = Factor("size", (32, 64, 128), "log2")
 REGIME = Factor("regime", ("none", "gradual", "step wise"))
 SLOPE = Hypothesis(slope=("depth", "size"))
+DEPTHS = Hypothesis(contrast="8 - 16", over="depth")
+WEIGHTED = Hypothesis(contrast="1/2 none + 1/2 gradual - step wise", over="regime")
 INTERACTION = Hypothesis(interaction=("depth", "size"))
 PAIR = Hypothesis(contrast="gradual - none", over="regime")
 Row = Mapping[str, Any]
@@ -107,9 +109,7 @@ DESIGNS = {
     "paired": Design(
         (DEPTH, SIZE), {"primary": SLOPE, "further": (INTERACTION, Hypothesis(slope=("depth",))), **MARGIN}
     ),
-    "paired with failures": Design(
-        (DEPTH, SIZE), {"primary": Hypothesis(contrast="8 - 16", over="depth")}, without=failed
-    ),
+    "paired with failures": Design((DEPTH, SIZE), {"primary": DEPTHS}, without=failed),
     "paired with a missing cell": Design((DEPTH, SIZE), {"primary": INTERACTION}, without=missing),
     "paired, fewer seeds than degrees of freedom": Design(
         (DEPTH, SIZE, REGIME), {"primary": PAIR}, replicates=4, least=300
@@ -121,9 +121,7 @@ DESIGNS = {
         (DEPTH, SIZE), {"primary": Hypothesis(slope=("size",)), "scale": "logit"}, False, 4, fewer, least=200
     ),
     "independent with a missing cell": Design((DEPTH, SIZE), {"primary": INTERACTION}, False, 4, missing, least=200),
-    "one factor": Design(
-        (REGIME,), {"primary": Hypothesis(contrast="1/2 none + 1/2 gradual - step wise", over="regime")}
-    ),
+    "one factor": Design((REGIME,), {"primary": WEIGHTED}),
     "three factors": Design(
         (DEPTH, SIZE, REGIME),
         {"primary": INTERACTION, "further": (Hypothesis(interaction=("depth", "size", "regime")), PAIR)},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -66,7 +68,7 @@ def test_replicates_are_drawn_with_the_observed_correlation_where_there_are_many
     data = cells_of(rng.standard_normal((400, 3)) @ mixing.T, paired=True)
     model = null_model(data, np.zeros(3))
     assert model.shrinkage < 0.05
-    drawn = model.replicates(np.random.default_rng(3), 200, 500).reshape(-1, 3)
+    drawn = model.scores(np.random.default_rng(3), 200, 500, np.eye(3)).reshape(-1, 3)
     observed = np.corrcoef(data.y_KM, rowvar=False)
     assert np.corrcoef(drawn, rowvar=False) == pytest.approx(observed, abs=0.05)
     assert drawn.var(axis=0) == pytest.approx(model.sd_M**2, rel=0.03)
@@ -77,7 +79,7 @@ def test_correlations_of_few_seeds_are_drawn_towards_one_common_correlation():
     y_KM = rng.normal(0, 1, (5, 1)) + rng.normal(0, 0.5, (5, 40))
     model = null_model(cells_of(y_KM, paired=True), np.zeros(40))
     assert model.shrinkage > 0.3
-    drawn = model.replicates(np.random.default_rng(5), 400, 100).reshape(-1, 40)
+    drawn = model.scores(np.random.default_rng(5), 400, 100, np.eye(40)).reshape(-1, 40)
     assert np.linalg.matrix_rank(np.cov(drawn, rowvar=False)) == 40
     away = np.corrcoef(drawn, rowvar=False)[~np.eye(40, dtype=bool)]
     assert away.mean() == pytest.approx(model.common, abs=0.05)
@@ -91,6 +93,20 @@ def test_too_few_complete_seeds_leave_the_common_correlation_over_the_pairs_that
     assert model.shrinkage == 1
     assert len(model.scores_JM) == 0
     assert model.common > 0.9
+
+
+def test_sums_over_cells_are_drawn_with_the_covariance_of_the_cells():
+    rng = np.random.default_rng(9)
+    model = null_model(cells_of(rng.normal(0, 2, (6, 1)) + rng.normal(0, 1, (6, 8)), paired=True), np.arange(8.0))
+    model = replace(model, shrinkage=0.4, common=0.5)
+    basis_MR = rng.standard_normal((8, 3))
+    cells, sums = (
+        model.scores(np.random.default_rng(seed), 500, 200, basis).reshape(100_000, -1)
+        for seed, basis in ((10, np.eye(8)), (11, basis_MR))
+    )
+    wanted = basis_MR.T @ np.cov(cells, rowvar=False) @ basis_MR
+    assert np.cov(sums, rowvar=False) == pytest.approx(wanted, rel=0.05, abs=0.05 * np.trace(wanted))
+    assert sums.mean(axis=0) == pytest.approx(np.arange(8) @ basis_MR, abs=0.02 * np.sqrt(np.trace(wanted)))
 
 
 def test_moments_of_independent_trials_are_those_of_samples():

@@ -121,19 +121,21 @@ def test_a_broken_cache_costs_nothing_but_time(paired: AnalysisInput, tmp_path: 
     assert null_rate(paired, tmp_path / "file") == first
 
 
-def test_progress_counts_to_the_last_study(study: MakeStudy, simulate: Simulate):
-    factors = (Factor("a", tuple(range(45))), Factor("b", (1, 2, 3)))
-    steps: list[tuple[int, int]] = []
-    data = study(simulate(factors, lambda _: 0.0), factors, primary=Hypothesis(contrast="1 - 2", over="b"))
-    found = null_rate(data, progress=lambda done, total: steps.append((done, total)))
-    assert isinstance(found, NullRate)
-    assert len(steps) > 1
-    assert steps[-1] == (found.studies, found.studies)
+def test_studies_are_counted_whole_however_they_are_drawn(paired: AnalysisInput, monkeypatch):
+    sizes: list[int] = []
+    draw = room._Simulation.draw
+
+    def counted(self, rng, num_studies):
+        sizes.append(num_studies)
+        return draw(self, rng, num_studies)
+
+    monkeypatch.setattr(room, "AT_ONCE", 5 * 3000)
+    monkeypatch.setattr(room._Simulation, "draw", counted)
+    assert measured(paired).rate == pytest.approx(0.05, abs=0.006)
+    assert sizes == [3000] * 6 + [2000]
 
 
-def test_without_a_primary_test_there_is_a_refusal_in_the_findings(
-    study: MakeStudy, simulate: Simulate, tmp_path: Path
-):
+def test_without_a_primary_test_the_findings_have_a_refusal(study: MakeStudy, simulate: Simulate, tmp_path: Path):
     frame = simulate((DEPTH, SIZE), mean)
     data = study(frame, (DEPTH, SIZE))
     proved = prove(data, analyse(data), tmp_path)
@@ -159,8 +161,8 @@ def test_a_test_that_is_not_the_one_of_the_analysis_is_not_measured(paired: Anal
     """Whatever test a later version chooses: the simulated one has to give the p of the study's own trials."""
     honest = room.null_tests.per_seed_t
 
-    def other(y_SKM, weights_M, alpha):
-        return honest(y_SKM[:, 1:], weights_M, alpha)
+    def other(scores_SK, alpha):
+        return honest(scores_SK[:, 1:], alpha)
 
     monkeypatch.setattr(room.null_tests, "per_seed_t", other)
     found = null_rate(paired)
@@ -176,8 +178,8 @@ def test_the_interval_of_a_proportion_is_the_exact_one():
     assert (none.low, none.high) == pytest.approx((0.0, 0.00184273979), abs=1e-11)
 
 
-def test_no_simulated_study_of_the_pilot_is_ever_short_of_two_thousand():
+def test_a_large_design_is_simulated_at_least_two_thousand_times():
     class Large:
-        data = type("Data", (), {"y_KM": np.empty((1000, 1000))})
+        size = 10**9
 
     assert room._num_studies(Large()) == 2000

@@ -78,9 +78,7 @@ def test_errors_are_relative_but_for_tiny_p_values_and_tukey(ours, theirs, field
     assert (found <= tolerance) == passes
 
 
-def test_the_check_is_made_once_for_each_set_of_versions(
-    cases: list[selfcheck.CheckedCase], tmp_path: Path, monkeypatch
-):
+def test_the_check_is_made_once_for_all_versions(cases: list[selfcheck.CheckedCase], tmp_path: Path, monkeypatch):
     monkeypatch.setattr(selfcheck, "checked_cases", lambda: cases)
     first = check_installation(tmp_path)
     monkeypatch.setattr(selfcheck, "checked_cases", lambda: pytest.fail("computed again"))
