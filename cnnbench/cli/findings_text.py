@@ -28,6 +28,10 @@ def findings_text(findings: Findings) -> Iterator[RenderableType]:
         yield from _responses(stage.responses)
     if not findings.stages:
         yield from _responses(findings.responses)
+    if findings.null_rate is not None:
+        yield _paragraph(findings.null_rate.sentence)
+    if findings.self_check is not None and findings.self_check.failed:
+        yield _paragraph(findings.self_check.sentence)
 
 
 def _responses(responses: Sequence[ResponseFindings]) -> Iterator[RenderableType]:
@@ -46,10 +50,6 @@ def _responses(responses: Sequence[ResponseFindings]) -> Iterator[RenderableType
             yield _paragraph(f"Refused: {refusal.what}. {why} {remedy}")
         for note in found.notes:
             yield _paragraph(note)
-    if findings.null_rate is not None:
-        yield _paragraph(findings.null_rate.sentence)
-    if findings.self_check is not None and findings.self_check.failed:
-        yield _paragraph(findings.self_check.sentence)
 
 
 def _beside(found: ResponseFindings) -> Iterator[RenderableType]:
