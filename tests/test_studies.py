@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnbench.design import cell_recipes, factors_of, planned_cells
+from cnnbench.design import Probe, cell_recipes, factors_of, planned_cells, probe
 from cnnbench.registry import Registry
 from cnnbench.spec import load_study
 
@@ -85,3 +85,62 @@ def test_the_published_setting_of_entr_is_the_papers(registry: Registry):
     assert recipes["ucm", 34, "none"]["model"]["name"] == "resnet34"
     assert recipes["ucm", 34, "none"]["split"]["validation"] == 0.1
     assert [phase["trainable"] for phase in recipes["steel", 18, "none"]["phases"]][:3] == ["head"] * 3
+
+
+def test_four_blocks_use_up_the_smallest_images_of_the_paper(registry: Registry):
+    spec = load_study(STUDIES / "depth_size.toml", check_component=registry.check, profile="paper").spec
+    cells, _ = planned_cells(spec)
+    recipes = list(cell_recipes(spec, registry, cells, "depth_size"))
+
+    lost = [
+        one.cell
+        for one in recipes
+        if probe(Probe(one.model, 1, 2, *[one.recipe["phases"][0]["size_px"]] * 2, "all")).reason is not None
+    ]
+
+    assert lost == [{"blocks": 4, "size": 128}]
+    assert {one.cell["size"]: one.recipe["batch_size"] for one in recipes} == {128: 128, 256: 128, 512: 64, 1024: 64}
+
+
+@pytest.mark.parametrize("profile", [None, "xray", "paper"])
+def test_the_three_studies_of_resnet_d_share_their_baseline(profile: str | None, registry: Registry):
+    baselines = {
+        "resnet_d": {"depth": 18, "train-share": 80},
+        "resnet_d_schedule": {"schedule": "none"},
+        "resnet_d_augmentation": {"copies": 0},
+    }
+    recipes = []
+    for name, cell in baselines.items():
+        spec = load_study(STUDIES / f"{name}.toml", check_component=registry.check, profile=profile).spec
+        (recipe,) = [one.recipe for one in cell_recipes(spec, registry, [cell], name)]
+        recipes.append({key: recipe[key] for key in ("model", "dataset", "split", "optimizer", "batch_size", "resize")})
+
+    assert recipes[0] == recipes[1] == recipes[2]
+
+
+def test_the_published_settings_of_resnet_d_are_the_papers(registry: Registry):
+    specs = {
+        name: load_study(STUDIES / f"{name}.toml", check_component=registry.check, profile="paper").spec
+        for name in ("resnet_d", "resnet_d_schedule", "resnet_d_augmentation")
+    }
+
+    assert factors_of(specs["resnet_d"])[0].levels == (18, 34, 50, 101, 152, 200)
+    numbers = {
+        name: {
+            tuple(one.cell.values()): one.value
+            for one in spec.reference
+            if one.response == "test-accuracy" and one.value
+        }
+        for name, spec in specs.items()
+    }
+    assert len(numbers["resnet_d"]) == 18
+    assert (numbers["resnet_d"][34, 90], numbers["resnet_d"][200, 70]) == (0.982362, 0.976210)
+    assert numbers["resnet_d_schedule"]["both",] == 0.987717
+    assert numbers["resnet_d_augmentation"] == {(0,): 0.981101, (10,): 0.978975, (20,): 0.983307, (30,): 0.979370}
+    cells, _ = planned_cells(specs["resnet_d"])
+    for one in cell_recipes(specs["resnet_d"], registry, cells, "resnet_d"):
+        assert one.recipe["model"]["name"] == f"resnet{one.cell['depth']}d"
+        split = one.recipe["split"]
+        assert (1 - split["test"]) * 100 == pytest.approx(one.cell["train-share"])
+        assert split["validation"] == pytest.approx((1 - split["test"]) / 10)
+        assert (one.recipe["phases"][0]["epochs"], one.recipe["phases"][0]["size_px"]) == (20, 224)

@@ -135,12 +135,15 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the report. [default: RUN/report]")
     ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write one page of Markdown with its figures there, too.")
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Analyse a run folder again and rewrite its report."""
     from cnnbench.cli.commands import write_and_print  # noqa: PLC0415 - see the module's docstring
 
-    write_and_print(run, output, quiet=quiet)
+    write_and_print(run, output, quiet=quiet, markdown=markdown)
 
 
 @app.command()

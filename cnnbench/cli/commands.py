@@ -143,15 +143,23 @@ def show_plan(invocation: Invocation, runs_dir: Path) -> None:
     console.print(plan_text(session, options, registry))
 
 
-def write_and_print(run: Path, output: Path | None, *, quiet: bool, reuse: bool = False) -> None:
-    """Analyse a run folder, write its report, and print the finding; ``reuse`` keeps a report that is up to date."""
-    from cnnbench.report import build_view, terminal_summary, write_report  # noqa: PLC0415 - pandas, statsmodels, altair
+def write_and_print(
+    run: Path, output: Path | None, *, quiet: bool, reuse: bool = False, markdown: Path | None = None
+) -> None:
+    """Analyse a run folder, write its report, and print the finding.
+
+    ``reuse`` keeps a report that is up to date; ``markdown`` is a folder for the page of Markdown, if it is wanted.
+    """
+    from cnnbench import report  # noqa: PLC0415 - pandas, statsmodels, altair
 
     registry = Registry.discover()
-    view = build_view(run)
-    page = write_report(view, _sections(registry, view), output or run / "report", reuse=reuse)
+    view = report.build_view(run)
+    sections = _sections(registry, view)
+    page = report.write_report(view, sections, output or run / "report", reuse=reuse)
+    if markdown is not None:
+        page = report.write_markdown(view, sections, markdown)
     console = Console(highlight=False)
-    for part in terminal_summary(view):
+    for part in report.terminal_summary(view):
         console.print(part)
     if quiet:
         return

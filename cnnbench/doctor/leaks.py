@@ -189,7 +189,7 @@ def _contradiction(subject: DataSubject, groups: Sequence[Copies]) -> Diagnosis:
 
 def check_groups(subject: DataSubject) -> Diagnosis:
     """Look whether images that belong together stand in several parts; declared groups, or guessed from file names."""
-    declared = getattr(subject.prepared, "groups_N", lambda: None)()
+    declared = subject.prepared.groups_N()
     group_N = declared if declared is not None else _guessed(subject)
     if group_N is None or not subject.splits:
         evidence = "The dataset names no groups, and its file names suggest none."

@@ -91,7 +91,7 @@ class DataSubject:
         splits: dict[bytes, SplitIndices] = {}
         try:
             for seed in seeds:
-                split = split_examples(self.label_N, self.recipe.split, seed, predefined_N)
+                split = split_examples(self.label_N, self.recipe.split, seed, predefined_N, self.prepared.groups_N())
                 splits.setdefault(self.part_N(split).tobytes(), split)
         except DataError as error:
             return (), str(error)

@@ -110,6 +110,12 @@ def render_page(view: StudyView, sections: Sequence[Section]) -> tuple[str, list
     return html + "\n", gallery.drawings
 
 
+def page_context(view: StudyView, sections: Sequence[Section]) -> tuple[dict[str, Any], list[Drawing]]:
+    """Every part of the report by name, for templates of other formats, and the figures in it."""
+    gallery = Gallery()
+    return _context(view, sections, gallery), gallery.drawings
+
+
 def _assets(gallery: Gallery) -> dict[str, Any]:
     """Style, script and specifications, for use inside their elements without escaping."""
     specs = {drawing.key: drawing.spec for drawing in gallery.drawings}

@@ -260,11 +260,11 @@ def _dataset_factors(spec: StudySpec) -> list[str]:
     def chooses(path: str, value: object) -> bool:
         return path == "dataset" or (path.startswith("dataset.") and isinstance(value, str))
 
-    return [
-        name
-        for name, factor in spec.factors.items()
-        if any(chooses(path, value) for _, patch in patches(factor) for path, value in patch.items())
-    ]
+    def is_chooser(factor: FactorSpec) -> bool:
+        given = [patch for _, patch in patches(factor) if patch]  # an empty patch is the dataset of `[trial]`
+        return bool(given) and all(any(chooses(path, value) for path, value in patch.items()) for patch in given)
+
+    return [name for name, factor in spec.factors.items() if is_chooser(factor)]
 
 
 def _check_random(spec: StudySpec) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cnnbench.plugin import hookimpl
 from cnnbench_plugins.augmentations import Distort, Flip, GaussianBlur, GaussianNoise, Invert, Rotate, Shift, Zoom
-from cnnbench_plugins.datasets import Cifar10, Digits, ImageFolder, Mnist, Shapes, Textures
+from cnnbench_plugins.datasets import Cifar10, Digits, ImageFolder, Mnist, NihCxr14, Shapes, Textures
 from cnnbench_plugins.metrics import (
     F1,
     Accuracy,
@@ -46,7 +46,7 @@ def cnnbench_models() -> Sequence[type[Model]]:
 @hookimpl
 def cnnbench_datasets() -> Sequence[type[Dataset]]:
     """Three datasets that need no download, published ones, and folders of images."""
-    return [Textures, Digits, Shapes, Mnist, Cifar10, ImageFolder]
+    return [Textures, Digits, Shapes, Mnist, Cifar10, NihCxr14, ImageFolder]
 
 
 @hookimpl

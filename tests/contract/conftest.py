@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 EXAMPLES = {
     "cifar10": {"path": "${CNNBENCH_TEST_IMAGES}/cifar10"},
     "image-folder": {"path": "${CNNBENCH_TEST_IMAGES}/folder"},
+    "nih-cxr14": {"path": "${CNNBENCH_TEST_IMAGES}/nih"},
     "mnist": {"path": "${CNNBENCH_TEST_IMAGES}/mnist"},
 }
 """Parameters for components that have required ones, or would download what they need; by key."""
@@ -65,7 +66,7 @@ for _argument in ("component", *(kind.replace(" ", "_") for kind in KINDS)):
 @pytest.fixture(scope="session", autouse=True)
 def _images(tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.mktemp("images")
-    for name, write in (("folder", write_folder), ("mnist", write_mnist), ("cifar10", write_cifar10)):
+    for name, write in WRITERS:
         (root / name).mkdir()
         write(root / name)
     patch = pytest.MonkeyPatch()
@@ -102,3 +103,21 @@ def write_cifar10(root: Path) -> None:
         table = {b"data": rng.integers(0, 256, (2, 3072), dtype=np.uint8), b"labels": [0, 1]}
         (root / name).write_bytes(pickle.dumps(table, 2))
     (root / "batches.meta").write_bytes(pickle.dumps({b"label_names": [b"cat", b"dog"]}, 2))
+
+
+def write_nih(root: Path) -> None:
+    """Write ChestX-ray14's files with three images of each class."""
+    rng = np.random.default_rng(0)
+    (root / "images").mkdir()
+    names = [f"{patient:08d}_{number:03d}.png" for patient in (1, 2) for number in range(3)]
+    for name in names:
+        Image.fromarray(rng.integers(0, 256, (16, 16), dtype=np.uint8)).save(root / "images" / name)
+    found = ("No Finding", "Mass|Edema")
+    rows = [f"{name},{found[position % 2]},0,{name[:8]}" for position, name in enumerate(names)]
+    table = "\n".join(["Image Index,Finding Labels,Follow-up #,Patient ID", *rows])
+    (root / "Data_Entry_2017.csv").write_text(table, "utf-8")
+    (root / "train_val_list.txt").write_text("\n".join(names[:3]), "utf-8")
+    (root / "test_list.txt").write_text("\n".join(names[3:]), "utf-8")
+
+
+WRITERS = (("folder", write_folder), ("mnist", write_mnist), ("cifar10", write_cifar10), ("nih", write_nih))

@@ -9,8 +9,7 @@ import pytest
 
 from cnnbench.report import figures, tables
 from cnnbench.report.page import render_page
-from cnnbench.report.view import _dataset_factor
-from cnnbench.spec import FactorSpec, StudySpec
+from cnnbench.spec import FactorSpec, StudySpec, dataset_factor
 from cnnbench.stats.examples.compare import compare_examples
 from cnnbench.types import LevelRank, RankComparison
 
@@ -144,4 +143,4 @@ def test_the_table_of_pairs_says_what_each_alone_has_right():
 def test_the_factor_that_sets_the_dataset_is_found(factor: dict[str, Any], expected: str | None):
     width = FactorSpec(path="model.width", levels=(2, 4))
     spec = StudySpec.model_construct(factors={"width": width, "data": FactorSpec.model_validate(factor)})
-    assert _dataset_factor(spec) == expected
+    assert dataset_factor(spec) == expected

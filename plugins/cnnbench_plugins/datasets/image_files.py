@@ -6,8 +6,9 @@ import hashlib
 import stat
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Protocol, TypeVar, overload
 
 import numpy as np
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-__all__ = ["ImageSource", "decode", "is_gray", "open_source"]
+__all__ = ["ImageSource", "LazyImages", "decode", "is_gray", "open_source"]
 
 _T = TypeVar("_T")
 
@@ -140,6 +141,27 @@ class _Archive:
 
 def _wanted(path: PurePosixPath) -> bool:
     return bool(path.parts) and not any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+class LazyImages(Sequence["NDArray[np.uint8]"]):
+    """Images that are decoded each time they are taken."""
+
+    def __init__(self, source: ImageSource, files: list[PurePosixPath], channels: int) -> None:
+        self._source = source
+        self._files = files
+        self._channels = channels
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    @overload
+    def __getitem__(self, index: int) -> NDArray[np.uint8]: ...
+    @overload
+    def __getitem__(self, index: slice) -> LazyImages: ...
+    def __getitem__(self, index: int | slice) -> NDArray[np.uint8] | LazyImages:
+        if isinstance(index, slice):
+            return LazyImages(self._source, self._files[index], self._channels)
+        return decode(self._source, self._files[index], self._channels)
 
 
 def is_gray(source: ImageSource, file: PurePosixPath) -> bool:

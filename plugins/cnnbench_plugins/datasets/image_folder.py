@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
 
 from cnnbench.errors import DataError
 from cnnbench.plugin import Dataset, ImageArrays
-from cnnbench_plugins.datasets.image_files import decode, is_gray, open_source
+from cnnbench_plugins.datasets.image_files import LazyImages, is_gray, open_source
 from cnnbench_plugins.paths import expand_path
 
 if TYPE_CHECKING:
     from pathlib import Path, PurePosixPath
-
-    from numpy.typing import NDArray
 
     from cnnbench_plugins.datasets.image_files import ImageSource
 
@@ -99,7 +96,7 @@ class ImageFolder(Dataset):
         label_N = np.array([names.index(file.parent.name) for file in files], dtype=np.int64)
         split_N = np.array([splits[file] for file in files]) if splits else None
         group_N = np.array(self._groups(source, files)) if self.group is not None else None
-        images = _LazyImages(source, files, self._num_channels(source, files))
+        images = LazyImages(source, files, self._num_channels(source, files))
         return ImageArrays(images, label_N, names, split_N, group_N, name_N=[str(file) for file in files])
 
     def _groups(self, source: ImageSource, files: list[PurePosixPath]) -> list[str]:
@@ -140,27 +137,6 @@ class ImageFolder(Dataset):
         if self.channels != "auto":
             return self.channels
         return 1 if all(is_gray(source, file) for file in files) else 3
-
-
-class _LazyImages(Sequence["NDArray[np.uint8]"]):
-    """Images that are decoded each time they are taken."""
-
-    def __init__(self, source: ImageSource, files: list[PurePosixPath], channels: int) -> None:
-        self._source = source
-        self._files = files
-        self._channels = channels
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    @overload
-    def __getitem__(self, index: int) -> NDArray[np.uint8]: ...
-    @overload
-    def __getitem__(self, index: slice) -> _LazyImages: ...
-    def __getitem__(self, index: int | slice) -> NDArray[np.uint8] | _LazyImages:
-        if isinstance(index, slice):
-            return _LazyImages(self._source, self._files[index], self._channels)
-        return decode(self._source, self._files[index], self._channels)
 
 
 def _root(files: list[PurePosixPath]) -> int:
