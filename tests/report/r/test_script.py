@@ -210,7 +210,9 @@ def shown_cells(data: AnalysisInput) -> Sequence[tuple[str, str]]:
 
 
 def must_be_there(key: tuple[str, str, str]) -> bool:
-    table, _, field = key
+    table, name, field = key
+    if name.startswith(("raw:", "log:", "logit:")):  # the other scale is not in the script
+        return False
     if table == "effects":
         return field in {"estimate", "se", "df", "p", "p_adjusted", "robust_p", "equivalence_p", "classical_p"}
     tests = {"anova_type3", "anova_type2", "ats", "rm_anova", "additive_type2", "tukey_nonadditivity"}
