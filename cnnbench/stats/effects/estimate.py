@@ -137,7 +137,9 @@ def _left_out(data: CellData, complete_K: NDArray[np.bool_]) -> str:
     if not labels:
         return ""
     named = (
-        f"{block_word(data)} {', '.join(map(str, labels))}" if len(labels) <= MOST_NAMED else f"{len(labels)} {blocks_word(data)}"
+        f"{block_word(data)} {', '.join(map(str, labels))}"
+        if len(labels) <= MOST_NAMED
+        else f"{len(labels)} {blocks_word(data)}"
     )
     return f"; incomplete and left out: {named}"
 
