@@ -141,7 +141,7 @@ def _missing_cells(data: CellData, alpha: float) -> Tables:
         ),
         *_not_estimable(data, [row.term for row in table.rows]),
     ]
-    return [table], refusals
+    return [table] if table.rows else [], refusals
 
 
 def _type2_table(data: CellData, error: tuple[float, float], alpha: float) -> TestTable:
@@ -208,7 +208,7 @@ def _within(data: CellData, alpha: float) -> Tables:
         "and p.",
         row,
     )
-    return [table], _not_estimable(data, [row.term for row in table.rows])
+    return [table] if table.rows else [], _not_estimable(data, [row.term for row in table.rows])
 
 
 def blocks_word(data: CellData) -> str:
