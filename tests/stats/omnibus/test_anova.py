@@ -152,7 +152,7 @@ def test_a_disconnected_grid_gets_no_main_effects():
     cell_N = np.array([0, 0, 0, 3, 3, 3])
     data = cell_data(factors, cell_N, np.tile(np.arange(3), 2), np.array([1.0, 1.1, 1.2, 2.0, 2.1, 2.3]), paired=False)
     made, refusals = tables(data)
-    assert made["anova_type2"] == {}
+    assert "anova_type2" not in made
     refused = {refusal.what: refusal.why for refusal in refusals}
     assert "disconnected" in refused["test of depth"]
     assert "disconnected" in refused["test of size"]
