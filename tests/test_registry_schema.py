@@ -83,7 +83,7 @@ def test_parts_of_a_plugins_parameters_do_not_replace_the_engines_own():
     registry.register(Hooks(), "mine")
     schema = registry.json_schema()
     Draft202012Validator.check_schema(schema)
-    assert set(schema["$defs"]["Split"]["properties"]) == {"use", "validation", "test", "stratify"}
+    assert set(schema["$defs"]["Split"]["properties"]) == {"use", "validation", "test", "stratify", "groups"}
     component = {"$defs": schema["$defs"], **schema["$defs"]["Component_optimizer"]}
     assert Draft202012Validator(component).is_valid({"use": "splitting", "split": {"ratio": 0.1}})
     assert not Draft202012Validator(component).is_valid({"use": "splitting", "split": {"ratio": "x"}})

@@ -96,7 +96,7 @@ def _prepare_progress(console: Console) -> Callable[[str, int, int], None]:
 
     def progress(name: str, done: int, total: int) -> None:
         first = started.setdefault(name, time.monotonic())
-        if done == total or time.monotonic() - first > _TELL_AFTER_S:
+        if done in (0, total) or time.monotonic() - first > _TELL_AFTER_S:
             started[name] = time.monotonic()
             console.print(Text(f"Preparing {name}: {done} of {total} images", style="dim"))
 

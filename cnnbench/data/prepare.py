@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _FORMAT = 3
 _SPLITS = ("train", "validation", "test")
+_WORTH_TELLING_BYTES = 10**9
 
 Resize = Literal["crop", "squash"]
 
@@ -97,7 +98,8 @@ def prepare(
         sizes_px: Sides of the square images, px.
         resize: How images that are not square become so.
         cache_dir: The cache.
-        progress: Told (name of the dataset, images done, images in all).
+        progress: Told (name of the dataset, images done, images in all); of a gigabyte and more beforehand, with the
+            need of disk beside the name.
 
     Raises:
         DataError: The images or labels cannot be used.
@@ -135,13 +137,16 @@ def _decode(
     num_examples = len(label_N)
     groups = _checked_groups(dataset, arrays)
     digest = _begun_digest(dataset, arrays, label_N, groups)
-    channels, side_N2, hash_N = 0, np.zeros((num_examples, 2), np.int64), np.zeros(num_examples, np.uint64)
+    side_N2, hash_N = np.zeros((num_examples, 2), np.int64), np.zeros(num_examples, np.uint64)
+    channels, label = 0, dataset.key
     with contextlib.ExitStack() as stack:
         outputs: dict[int, NDArray[np.uint8]] = {}
         for position, image_CHW in enumerate(_decoded(dataset, arrays)):
             _check_image(dataset, image_CHW, position, channels)
             if not channels:
                 channels = image_CHW.shape[0]
+                need_bytes = num_examples * channels * sum(size**2 for size in sizes_px)
+                label = _announced(dataset, folder, need_bytes, num_examples, progress)
                 for size in sizes_px:
                     file = _images_file(folder, size, resize)
                     outputs[size] = stack.enter_context(_new_array(file, (num_examples, channels, size, size)))
@@ -152,7 +157,7 @@ def _decode(
             for size, array_NCHW in outputs.items():
                 array_NCHW[position] = resize_image(image_CHW, size, resize)
             if progress is not None and (position % 64 == 63 or position == num_examples - 1):
-                progress(dataset.key, position + 1, num_examples)
+                progress(label, position + 1, num_examples)
     counts = np.bincount(label_N, minlength=len(arrays.class_names))
     info = DatasetInfo(
         fingerprint=digest.hexdigest(),
@@ -185,6 +190,29 @@ def _begun_digest(
     if groups is not None:
         digest.update(json.dumps(["groups", *groups]).encode())
     return digest
+
+
+def _announced(
+    dataset: Dataset,
+    folder: Path,
+    need_bytes: int,
+    num_examples: int,
+    progress: Callable[[str, int, int], None] | None,
+) -> str:
+    """Tell of a large need of disk, and refuse one that cannot be met; return how progress calls the dataset."""
+    free_bytes = shutil.disk_usage(folder).free
+    if need_bytes > free_bytes:
+        raise StoreError(
+            f"the prepared images of `{dataset.key}` need {need_bytes / 1e9:.1f} GB, and {folder} has "
+            f"{free_bytes / 1e9:.1f} GB left; free some space, use fewer images or sizes, or name another folder in "
+            "the environment variable CNNBENCH_CACHE."
+        )
+    if need_bytes < _WORTH_TELLING_BYTES:
+        return dataset.key
+    label = f"{dataset.key} ({need_bytes / 1e9:.0f} GB in {folder})"
+    if progress is not None:
+        progress(label, 0, num_examples)
+    return label
 
 
 def _decoded(dataset: Dataset, arrays: ImageArrays) -> Iterator[NDArray[np.uint8]]:

@@ -152,6 +152,7 @@ def _probe(subject: NetworkSubject, registry: Registry, device: torch.device, se
     training.enter_phase(phase)  # takes one step on copies
     step_s = time.perf_counter() - started
     affordable = int(seconds * training.recipe.batch_size / step_s / FEWEST_EPOCHS)
+    training.copies = None  # they would be copies of images that are kept out here
     training.parts = _smaller(training.parts, training.dataset.labels_N(), affordable)
     training.splits = ("validation", "test")  # `test` holds what is kept out of training
     if len(training.parts.train) < min(FEWEST_TRAINED, affordable + 1):

@@ -8,13 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from cnnbench.data import PreparedDataset, default_cache_dir, prepare
 from cnnbench.design import dataset_needs, make_plan, responses_of
 from cnnbench.errors import Problem, SpecError, StoreError
 from cnnbench.execute.probes import CachedProber
 from cnnbench.execute.rounds import check_direction, check_rounds, settled, to_come
 from cnnbench.execute.splits import check_splits, split_notes
-from cnnbench.spec import Oversample, analysis_hash, did_you_mean, differences, shown
+from cnnbench.spec import Oversample, StudySpec, analysis_hash, did_you_mean, differences, shown
 from cnnbench.store import RunFolder
 from cnnbench.types import COST_RESPONSES
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from cnnbench.plugin import Dataset
     from cnnbench.registry import Registry
-    from cnnbench.spec import StudyFile, StudySpec
+    from cnnbench.spec import StudyFile
     from cnnbench.types import DatasetInfo, Decision, Plan, Response, ResponseInfo, Trial
 
 PrepareProgress = Callable[[str, int, int], None]
@@ -189,8 +191,16 @@ def _changes(folder: RunFolder, spec: StudySpec) -> tuple[str, ...]:
     before = folder.read_json("plan.json")
     if before is None:
         return ()
-    found = differences(before["spec"], spec.model_dump(mode="json"))
+    found = differences(_with_defaults(before["spec"]), spec.model_dump(mode="json"))
     return tuple(f"{key}: {shown(old)} -> {shown(new)}" for key, old, new in found)
+
+
+def _with_defaults(written: dict[str, Any]) -> dict[str, Any]:
+    """Return a study as an earlier version wrote it, with the defaults of keys that came later: they change nothing."""
+    try:
+        return StudySpec.model_validate(written).model_dump(mode="json")
+    except ValidationError:  # it had keys that are gone
+        return written
 
 
 def write_documents(session: Session, environment: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from cnnbench.stats.effects.estimate import two_sided_p
 from cnnbench.stats.effects.marginals import mean_estimate
 from cnnbench.stats.effects.questions import cell_average
 from cnnbench.stats.trials.cells import level_index, level_text
-from cnnbench.stats.words.wording import effect_sentence, interval_text, number, p_text
+from cnnbench.stats.words.wording import effect_sentence, interval_text, margin_text, number, p_text
 from cnnbench.types import Cell, Claim, Interval, ReferenceCheck, Refusal
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ def check_claim(  # noqa: PLR0913 - what a claim is held against has this many p
         "refuted": "This study refutes the claim.",
         "undetermined": "This study neither confirms nor refutes the claim.",
     }[decided]
+    if decided == "refuted" and effect.verdict == "equivalent" and not reference.each:
+        closing = f"That is equivalent to none (within {margin_text(setting)}), so this study refutes the claim."
     return replace(blank, effect=effect, verdict=decided, sentence=f"{sentence} {closing}")
 
 

@@ -75,10 +75,6 @@ class Training:
             dataset.labels_N(), self.recipe.split, self.seeds["split"], dataset.splits_N(), dataset.groups_N()
         )
         self.copies = self._drawn_copies(registry)
-        self.train_examples = self.parts.train
-        if self.copies is not None:
-            num = dataset.info.num_examples
-            self.train_examples = np.concatenate([self.parts.train, num + np.arange(len(self.copies.source_M))])
         self.evaluator = Evaluator(
             self.recipe.precision, self.augmentations, self.recipe.tta_views, self.seeds["augment"]
         )
@@ -99,6 +95,14 @@ class Training:
         self._unbilled: FeatureData | None = None
         """Features that were computed for the present phase; its first epoch answers for the time."""
         self.features_s, self.features_reused = 0.0, False
+
+    @property
+    def train_examples(self) -> NDArray[np.int64]:
+        """What an epoch trains on: the training part and, numbered on after the dataset's examples, copies of it."""
+        if self.copies is None:
+            return self.parts.train
+        num = self.dataset.info.num_examples
+        return np.concatenate([self.parts.train, num + np.arange(len(self.copies.source_M))])
 
     def _drawn_copies(self, registry: Registry) -> Copies | None:
         oversample = self.recipe.oversample

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -181,3 +183,23 @@ def test_groups_that_do_not_fit_the_images_are_refused(tmp_path: Path):
     Broken.arrays = grouped(np.array(["p", "q"]))
     with pytest.raises(DataError, match="names 2 groups for 4 images"):
         prepare(Broken(), [8], "crop", tmp_path)
+
+
+def test_what_the_disk_cannot_hold_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=6 * 64 + 6 * 143))
+
+    with pytest.raises(StoreError, match=r"of `ragged` need 0.0 GB, and .* has 0.0 GB left; free some space"):
+        prepare(Ragged(), [8, 12], "crop", tmp_path)
+    assert list(tmp_path.rglob("*.npy")) == []
+    prepare(Ragged(), [8, 11], "crop", tmp_path)
+
+
+def test_a_large_need_of_disk_is_told_before_anything_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys.modules["cnnbench.data.prepare"], "_WORTH_TELLING_BYTES", 6 * 64)
+    told: list[tuple[str, int, int]] = []
+
+    prepare(Ragged(), [8], "crop", tmp_path, lambda *given: told.append(given))
+
+    (first, begun, total), (_, done, _) = told
+    assert first.startswith(f"ragged (0 GB in {tmp_path}")
+    assert (begun, done, total) == (0, 6, 6)

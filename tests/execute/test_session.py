@@ -207,6 +207,16 @@ def test_a_predefined_split_that_lacks_a_class_is_refused_before_anything_runs(s
         replan(study_path, registry, options, 'trial.dataset="split"', 'trial.split={ use = "predefined" }')
 
 
+def test_a_key_that_came_with_a_later_version_is_no_change(study_path: Path, registry: Registry, options: RunOptions):
+    session = replan(study_path, registry, options)
+    session.folder.create()
+    write_documents(session, {})
+    plan = session.folder.read_json("plan.json")
+    del plan["spec"]["analysis"]["datasets"], plan["spec"]["design"]["confirm"]
+    session.folder.write_json("plan.json", plan)
+    assert replan(study_path, registry, options).changes == ()
+
+
 def test_a_change_in_one_of_two_equal_augmentations_is_told(study_path: Path, registry: Registry, options: RunOptions):
     twice = 'trial.augmentation=[{ use = "zoom", low = 0.8 }, "zoom"]'
     session = replan(study_path, registry, options, twice)

@@ -87,7 +87,7 @@ def test_the_headline_names_ranks_and_pairs_and_no_sentence_speaks_of_seeds():
     assert "Each dataset is a block, with one value for every cell; all 10 are complete." in found.audit.sentences
     words = [*found.notes, *found.audit.sentences, *(f"{e.sentence} {e.method}" for e in found.effects)]
     assert not [text for text in words if "seed" in text]
-    assert any("paired over 10 datasets" in effect.sentence for effect in found.effects)
+    assert any("over 10 datasets, one value each" in effect.sentence for effect in found.effects)
 
 
 def test_lower_is_better_turns_the_mean_ranks(tmp_path: Path):
@@ -188,7 +188,7 @@ def test_right_and_wrong_by_seed_keeps_the_analysis_and_adds_the_tests(tmp_path:
     rows = [f"{model},{seed},{int(rng.random() < p)}" for seed in range(20) for model, p in shares.items()]
     found = found_in(written(tmp_path, "model,seed,converged", rows), "converged", "seed")
     assert found.tests[0].key == "rm_anova"
-    assert [table.key for table in found.further_tests][:2] == ["cochran_q", "mcnemar"]
+    assert {"cochran_q", "mcnemar"} < {table.key for table in found.further_tests}
 
 
 def test_examples_of_several_factors_keep_the_f_tests(tmp_path: Path):

@@ -115,7 +115,7 @@ def test_an_interrupted_trial_keeps_the_same_best_weights(
     trial, dataset = session.plan.trials[0], next(iter(session.datasets.values()))
 
     def run(name: str, *, stop: bool = False) -> tuple[Any, Path]:
-        request = TrialRequest(trial, "cpu", tmp_path / "checkpoint.pt", 0.0, tmp_path / name)
+        request = TrialRequest(trial, "cpu", tmp_path / "checkpoint.pt", 0.0, weights=tmp_path / name)
         return run_trial(request, registry, dataset, Stopper(after=4 if stop else None)), tmp_path / name
 
     class StoppedError(BaseException):
@@ -197,7 +197,7 @@ def test_weights_that_cannot_be_written_are_told_in_one_sentence(study_path, reg
         def epoch(self, record: EpochRecord) -> None:
             """Take no notice."""
 
-    request = TrialRequest(trial, "cpu", None, 0.0, tmp_path / "file" / "weights.pt")
+    request = TrialRequest(trial, "cpu", None, 0.0, weights=tmp_path / "file" / "weights.pt")
     outcome = run_trial(request, registry, dataset, Nobody())
 
     assert (outcome.error_class, outcome.traceback) == ("StoreError", "")

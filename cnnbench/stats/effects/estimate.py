@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import t as student_t
 
-from cnnbench.stats.omnibus.anova import additive_error, blocks_word, more_blocks
+from cnnbench.stats.omnibus.anova import additive_error, block_word, blocks_word, more_blocks
 from cnnbench.stats.trials.cells import t_interval
 from cnnbench.stats.trials.models import design, orthonormal
 from cnnbench.types import Refusal
@@ -102,7 +102,7 @@ def _paired(data: CellData, weights_M: NDArray[np.float64], what: str) -> Estima
     if n < 2:
         return Refusal(
             what,
-            f"Only {n} {data.block}(s) have a trial in every cell that it needs; at least 2 are needed.",
+            f"Only {n} {block_word(data)}(s) have a trial in every cell that it needs; at least 2 are needed.",
             more_blocks(data),
         )
     sd = float(scores_K.std(ddof=1))
@@ -153,9 +153,10 @@ def _left_out(data: CellData, complete_K: NDArray[np.bool_]) -> str:
     labels = [label for label, kept in zip(data.replicates, complete_K, strict=True) if not kept]
     if not labels:
         return ""
-    one = "replicate" if data.block == "seed" else data.block
     named = (
-        f"{one} {', '.join(map(str, labels))}" if len(labels) <= MOST_NAMED else f"{len(labels)} {blocks_word(data)}"
+        f"{block_word(data)} {', '.join(map(str, labels))}"
+        if len(labels) <= MOST_NAMED
+        else f"{len(labels)} {blocks_word(data)}"
     )
     return f"; incomplete and left out: {named}"
 

@@ -188,7 +188,7 @@ def _within(data: CellData, alpha: float) -> Tables:
         return [], [
             Refusal(
                 "repeated-measures analysis of variance",
-                f"Only {complete} {data.block}(s) have a trial in every cell; at least 2 are needed.",
+                f"Only {complete} {block_word(data)}(s) have a trial in every cell; at least 2 are needed.",
                 more_blocks(data),
             )
         ]
@@ -209,6 +209,11 @@ def _within(data: CellData, alpha: float) -> Tables:
         row,
     )
     return [table] if table.rows else [], _not_estimable(data, [row.term for row in table.rows])
+
+
+def block_word(data: CellData) -> str:
+    """Return what a row is: a replicate, a dataset, an example, or the name of a random factor."""
+    return "replicate" if data.block == "seed" else data.block
 
 
 def blocks_word(data: CellData) -> str:
