@@ -11,8 +11,9 @@ import numpy as np
 from cnnbench.stats.blocks import block_tests
 from cnnbench.stats.diagnostics import residuals
 from cnnbench.stats.effects.answers import Draft, Setting, adjusted, answer, interaction, verdict
-from cnnbench.stats.effects.families import interaction_families, pairwise_families, simple_families
+from cnnbench.stats.effects.families import further_families, interaction_families, pairwise_families, simple_families
 from cnnbench.stats.effects.marginals import marginal_means, marginal_note
+from cnnbench.stats.effects.means import estimated_means
 from cnnbench.stats.omnibus.anova import omnibus
 from cnnbench.stats.omnibus.further_tests import further_tests
 from cnnbench.stats.omnibus.mixed_model import described as random_part
@@ -30,6 +31,7 @@ from cnnbench.stats.trials.prepare import (
     scale_for,
     select,
     to_scale,
+    within_arithmetic,
 )
 from cnnbench.stats.trials.random_levels import population, random_position
 from cnnbench.stats.variance import variance_budget
@@ -86,6 +88,8 @@ class _Work:
     repeated: list[Draft] = field(default_factory=list)
     """The study's hypotheses, asked again of an `also` response."""
     families: list[Draft] = field(default_factory=list)
+    beside: list[Draft] = field(default_factory=list)
+    """Families that stand in no report."""
     refusals: list[Refusal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     counts: Counts | None = None
@@ -178,6 +182,7 @@ def analyse(data: AnalysisInput) -> Findings:
 def _start(data: AnalysisInput, trials: Trials, info: ResponseInfo, apart: Refusal | None) -> _Work:
     """Select the trials of a response, describe them, and put them on the analysis scale."""
     selection = select(data, trials, info)
+    selection, beyond = within_arithmetic(selection, info.response.name)
     y_N = selection.y_N[selection.kept_N]
     raw = _cells(data, trials, selection, y_N, "raw") if len(y_N) else None
     scale, note = scale_for(data, info)
@@ -190,9 +195,8 @@ def _start(data: AnalysisInput, trials: Trials, info: ResponseInfo, apart: Refus
     work.notes += [note] if note else []
     if raw is None:
         why = "No trial has finished." if not len(trials.ids) else "No trial is left that can be analysed."
-        return _stop(
-            work, Refusal(f"analysis of {info.response.name}", why, "Run the study; finished trials are kept.")
-        )
+        none_left = Refusal(f"analysis of {info.response.name}", why, "Run the study; finished trials are kept.")
+        return _stop(work, beyond or none_left)
     work.cells = observed_cells(raw, data.analysis.alpha)
     if apart is not None:
         return _stop(work, apart)
@@ -380,6 +384,7 @@ def _explore(work: _Work, cells: CellData, primary: Hypothesis | None) -> None:
         families, refusals = simple + families, refused + refusals
     pairs, refused = interaction_families(cells, primary, work.setting)
     work.families += families + pairs
+    work.beside = further_families(cells, primary, work.setting)
     work.refusals += refusals + refused
     work.further_tables, refused = further_tests(cells, work.setting.alpha)
     work.further_tables += [] if work.setting.mixed is None else mixed_tables(work.setting.mixed)
@@ -421,6 +426,8 @@ def _finish(data: AnalysisInput, work: _Work) -> ResponseFindings:
         mixed_model=work.mixed,
         ranks=work.ranks,
         examples=work.examples,
+        estimated_means=() if cells is None else estimated_means(cells, setting.alpha),
+        further_effects=tuple(replace(draft.effect, verdict=verdict(draft, setting.alpha)) for draft in work.beside),
     )
 
 

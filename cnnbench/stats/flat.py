@@ -18,8 +18,8 @@ def flat_rows(findings: Findings) -> Iterator[dict[str, Any]]:
 
     ``response``, ``scale``, ``kind`` (``test`` or ``effect``), ``table`` (key of the test table), then the fields of
     `Effect` and `TestRow` under their names, intervals as ``..._low`` and ``..._high``, those of `Classical` with
-    ``classical_`` or ``mixed_`` before them. A test's ``key`` is its term. Last comes ``stage``, of a sequential
-    design.
+    ``classical_``, ``mixed_`` or ``complete_`` before them. A test's ``key`` is its term. Last comes ``stage``, of a
+    sequential design.
     """
     names = flat_columns()
     parts: list[tuple[str | None, tuple[ResponseFindings, ...]]]
@@ -39,7 +39,7 @@ def flat_columns() -> tuple[str, ...]:
 
 def _names(kind: type[Effect | TestRow | Classical]) -> Iterator[str]:
     for field in fields(kind):
-        if field.name in {"classical", "mixed"}:
+        if field.name in {"classical", "mixed", "complete"}:
             yield from (f"{field.name}_{name}" for name in _names(Classical))
         elif field.name.endswith("interval"):
             yield from (f"{field.name}_low", f"{field.name}_high")
@@ -61,7 +61,11 @@ def _rows(found: ResponseFindings) -> Iterator[dict[str, Any]]:
                 "method": table.title,
                 "family": table.family,
             }
-    for effect in (*found.effects, *((other.effect,) if other is not None and other.effect is not None else ())):
+    for effect in (
+        *found.effects,
+        *found.further_effects,
+        *((other.effect,) if other is not None and other.effect is not None else ()),
+    ):
         yield {**_flat(effect), "kind": "effect"}
 
 

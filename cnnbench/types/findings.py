@@ -37,6 +37,9 @@ class Cell:
     sd: float | None
     """None with fewer than two trials."""
     interval: Interval | None
+    se: float | None = None
+    """Standard error of the mean, with the same method as the interval."""
+    df: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class TestRow:
     epsilon_hf: float | None = None
     """Huynh-Feldt's correction beside ``epsilon``; as published, so it may exceed 1."""
     p_hf: float | None = None
+    partial_omega_sq_interval: Interval | None = None
+    """The interval of the noncentral F at the F that partial omega squared implies, as in R's effectsize."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,8 @@ class Classical:
     """Adjusted over the same family as the effect's own p."""
     p_tukey: float | None = None
     """Adjusted by the studentized range; pairwise comparisons only."""
+    equivalence_p: float | None = None
+    """Larger of the two one-sided p values against +-margin, not adjusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +155,8 @@ class Effect:
     """P(first > second) - P(first < second) for a random trial of each, where the effect compares two cells."""
     mixed: Classical | None = None
     """The same estimate from the mixed model, Satterthwaite's degrees of freedom; where there is one."""
+    complete: Classical | None = None
+    """The same t over the blocks that have every cell, where others count, too, that lack a cell without weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,8 +304,8 @@ class RandomComponent:
 
 
 @dataclass(frozen=True, slots=True)
-class MixedMean:
-    """Mean of the cells that have some levels, by a mixed model on the analysis scale."""
+class EstimatedMean:
+    """Mean of the cells that have some levels, by a model on the analysis scale."""
 
     levels: Mapping[str, Level]
     mean: float
@@ -322,7 +331,7 @@ class MixedModel:
     """Whether a variance is estimated as exactly zero."""
     left_out: tuple[str, ...]
     """Random effects that these trials cannot tell from others or from the residual."""
-    means: tuple[MixedMean, ...]
+    means: tuple[EstimatedMean, ...]
     """Of every level of every factor, unweighted over cells, and of every cell."""
 
 
@@ -353,6 +362,12 @@ class ResponseFindings:
     residuals: Residuals | None = None
     ranks: RankComparison | None = None
     """Mean ranks over blocks, where one factor is compared over at least 5 of them."""
+    estimated_means: tuple[EstimatedMean, ...] = ()
+    """Of every level and every cell, unweighted over cells, with one variance for all cells as in R's emmeans, on the
+    analysis scale; those that the trials do not determine are left out."""
+    further_effects: tuple[Effect, ...] = ()
+    """Families that stand in no report: pairwise comparisons within levels of another factor, and interaction contrasts
+    of ordered factors."""
     examples: ExampleComparison | None = None
     """Accuracies and pairs, where the response says which example is right."""
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from cnnbench.spec import Hypothesis, Reference
 from cnnbench.stats import analyse
+from cnnbench.stats.multiplicity import holm
 from cnnbench.stats.trials.cells import level_text
 from cnnbench.types import Factor
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cnnbench.types import Findings, ResponseFindings
-    from tests.stats.conftest import MakeResponse, MakeStudy, Simulate
+    from tests.stats.conftest import MakeResponse, MakeStudy, Oracle, Same, Simulate
 
 DEPTH = Factor("depth", (8, 16, 32), "log2")
 REGIME = Factor("regime", ("none", "gradual"))
@@ -117,6 +118,7 @@ def test_cells_without_any_spread_are_refused(study: MakeStudy, simulate: Simula
     frame = simulate(FACTORS, gain, sd=0)
     for paired in (True, False):
         found = analyse(study(frame, FACTORS, primary=CONTRAST, paired=paired)).responses[0]
+        assert found.tests == ()  # a table without rows would lead the headline with nothing behind its colon
         assert "gradual - none" in refused(found)
         assert found.effects == ()
 
@@ -194,6 +196,76 @@ def test_many_terms_without_cells_are_refused_in_one_sentence(study: MakeStudy, 
     found = analyse(study(frame, factors)).responses[0]
     (refusal,) = [one for one in found.refusals if "cells that they would need" in one.why]
     assert refusal.what == "tests of 11 terms (a:b, a:c, a:d, ...)"
+
+
+def test_numbers_whose_squares_are_none_are_refused_and_not_computed(study: MakeStudy, simulate: Simulate):
+    for factor in (1e300, 1e-300):
+        frame = simulate(FACTORS, gain)
+        frame["accuracy"] *= factor
+        for paired in (True, False):
+            found = analyse(study(frame, FACTORS, primary=CONTRAST, paired=paired)).responses[0]
+            assert "squares of such numbers cannot be computed" in refused(found)["analysis of accuracy"]
+            assert (found.cells, found.tests, found.effects) == ((), (), ())
+
+
+def test_a_factor_of_many_levels_gets_no_flood_of_comparisons(study: MakeStudy, simulate: Simulate):
+    many = Factor("width", tuple(range(1, 61)))
+    found = analyse(study(simulate((many, REGIME), gain_of_regime, n=1), (many, REGIME), paired=False)).responses[0]
+    assert "1,770 pairs" in refused(found)["all pairwise comparisons of width"]
+    assert [effect.key for effect in found.effects] == ["pairs:regime:none - gradual"]
+
+
+def gain_of_regime(cell: dict[str, Any]) -> float:
+    return 0.7 + 0.02 * (cell["regime"] == "gradual")
+
+
+def test_comparisons_within_levels_and_contrasts_of_ordered_factors_stand_beside_as_in_r(
+    oracle: Oracle, study: MakeStudy, same: Same
+):
+    loaded = oracle("c01")
+    found = analyse(study(loaded.frame, loaded.factors, paired=False, equivalence_margin=0.02)).responses[0]
+    beside = {effect.key: effect for effect in found.further_effects}
+    for record in loaded.r["pairs_depth_within_size"]["none"]:
+        classical = beside[f"pairs:depth:{record['contrast']} at size {record['size']}"].classical
+        assert same(classical.estimate, record["estimate"])
+        assert same(classical.se, record["SE"])
+        assert same(classical.p, record["p"])
+        family = [each["p"] for each in loaded.r["pairs_depth_within_size"]["none"] if each["size"] == record["size"]]
+        assert same(classical.p_holm, holm(family)[family.index(record["p"])])
+    contrasts = {effect.label: effect for key, effect in beside.items() if key.startswith("interaction:")}
+    for record in loaded.r["interaction_contrasts"]["none"]:
+        effect = contrasts[f"({record['depth_pairwise']}) x ({record['size_pairwise']})"]
+        assert same(effect.classical.estimate, record["estimate"])
+        assert same(effect.classical.p, record["p"])
+    effects = {effect.key: effect for effect in found.effects}
+    for record in loaded.r["tost_pairs_depth_delta_0.02"]:
+        assert same(effects[f"pairs:depth:{record['contrast']}"].classical.equivalence_p, record["p"])
+
+
+def test_holm_of_the_classical_figures_counts_what_could_not_be_tested_as_in_emmeans(
+    oracle: Oracle, study: MakeStudy, same: Same
+):
+    loaded = oracle("c04")
+    found = analyse(study(loaded.frame, loaded.factors, paired=False)).responses[0]
+    beside = {effect.key: effect for effect in found.further_effects}
+    at_128 = [beside[f"pairs:depth:{pair} at size 128"] for pair in ("1 - 2", "1 - 3", "2 - 3")]
+    smallest = min(effect.classical.p for effect in at_128)
+    assert same(min(effect.classical.p_holm for effect in at_128), min(1.0, 6 * smallest))
+    assert same(min(effect.p_adjusted for effect in at_128), min(1.0, 3 * min(effect.p for effect in at_128)))
+
+
+def test_complete_parts_of_a_grid_with_gaps_are_tested_against_the_noise_of_all_trials(
+    oracle: Oracle, study: MakeStudy, same: Same
+):
+    loaded = oracle("c04")
+    found = analyse(study(loaded.frame, loaded.factors, paired=False)).responses[0]
+    rows = {
+        row.term: row for table in found.further_tests if table.key == "complete_subdesign:depth" for row in table.rows
+    }
+    # R: Anova(lm(...), type = 3) without depth 4, sums of squares over the MSE of all 15 cells (car)
+    assert same(rows["depth"].sum_sq, 0.0810155623333334)
+    assert same(rows["depth"].statistic, 263.338155938187)
+    assert same(rows["size"].statistic, 275.237831744147)
 
 
 def test_a_thousand_trials_take_less_than_two_seconds(study: MakeStudy, simulate: Simulate):

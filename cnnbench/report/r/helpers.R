@@ -180,6 +180,8 @@ estimate_of <- function(d, weights, alpha) {
     columns <- model.matrix(main_effects(d))
     columns <- cbind(columns, attr(weights, "product")[as.integer(d$cell)])
     fit <- lm.fit(columns, d$frame$y)
+    cells <- as.integer(d$cell)
+    if (abs(sum(weights)) < 1e-9) weights[cells] <- lm.fit(columns, weights[cells])$fitted.values
     main <- one_variance(d, weights, sum(fit$residuals^2) / fit$df.residual, fit$df.residual, alpha)
     return(list(main = main, classical = main))
   }
@@ -188,7 +190,7 @@ estimate_of <- function(d, weights, alpha) {
     if (length(scores) < 2 || sd(scores) <= d$tiny) return(NULL)
     test <- t.test(scores, conf.level = 1 - alpha)
     main <- t_figures(unname(test$estimate), test$stderr, unname(test$parameter), alpha)
-    classical <- if (!all(complete.cases(d$Y[, used, drop = FALSE]))) fixed_blocks(d, weights, alpha)
+    classical <- if (!all(complete.cases(d$Y[, d$seen, drop = FALSE]))) fixed_blocks(d, weights, alpha)
     return(list(main = main, classical = classical, beside = sign_flip(scores, weights), scores = scores))
   }
   classical <- one_variance(d, weights, d$ss / d$df, d$df, alpha)

@@ -163,7 +163,7 @@ def estimated(data: CellData, question: Question, setting: Setting, key: str, ro
     if isinstance(found, Refusal):
         return found
     made = draft(question, found, setting, key, role)
-    effect = described(made.effect, data, question.weights_M, found, setting.alpha)
+    effect = described(made.effect, data, question.weights_M, found, setting.alpha, setting.margin)
     mixed = None if setting.mixed is None else setting.mixed.estimate(question.weights_M, setting.alpha)
     return replace(made, effect=replace(effect, mixed=mixed))
 
@@ -247,8 +247,10 @@ def _interaction_equivalence(data: CellData, names: Sequence[str], margin: float
     return worst
 
 
-def adjusted(drafts: Sequence[Draft], family: str, correction: str = "holm") -> list[Draft]:
+def adjusted(drafts: Sequence[Draft], family: str, correction: str = "holm", untested: int = 0) -> list[Draft]:
     """Adjust the p values of a family and name it with its size.
+
+    In the classical figures the ``untested`` members count, too, which could not be tested: as in R's emmeans.
 
     The p values of the equivalence tests form a family of the same size, adjusted in the same way for the verdicts.
     """
@@ -262,7 +264,7 @@ def adjusted(drafts: Sequence[Draft], family: str, correction: str = "holm") -> 
     done = [replace(d, effect=replace(d.effect, p_adjusted=p, family=named)) for d, p in zip(drafts, own, strict=True)]
     both = [d.effect.classical for d in drafts if d.effect.classical is not None]
     if len(both) == len(drafts):
-        for i, p in enumerate(holm([classical.p for classical in both])):
+        for i, p in enumerate(holm([*(classical.p for classical in both), *[1.0] * untested])[: len(both)]):
             done[i] = replace(done[i], effect=replace(done[i].effect, classical=replace(both[i], p_holm=p)))
     beside = [d.effect.mixed for d in drafts if d.effect.mixed is not None]
     if len(beside) == len(drafts):

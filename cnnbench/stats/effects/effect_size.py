@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import gammaln
 from scipy.stats import studentized_range
 
-from cnnbench.stats.effects.estimate import Estimate, fixed_block, pooled, split_plot
+from cnnbench.stats.effects.estimate import Estimate, complete_only, equivalence_p, fixed_block, pooled, split_plot
 from cnnbench.stats.omnibus.noncentral import standard_interval
 from cnnbench.types import Classical, Interval, Refusal
 
@@ -23,13 +23,22 @@ if TYPE_CHECKING:
     from cnnbench.types import Effect
 
 
-def described(effect: Effect, data: CellData, weights_M: NDArray[np.float64], found: Estimate, alpha: float) -> Effect:
+def described(  # noqa: PLR0913, PLR0917 - what an effect is, and how it is asked for
+    effect: Effect,
+    data: CellData,
+    weights_M: NDArray[np.float64],
+    found: Estimate,
+    alpha: float,
+    margin: float | None = None,
+) -> Effect:
     """Return the effect with its classical figures and its sizes, as far as the design has them."""
+    complete = complete_only(data, weights_M)
     classical = classical_estimate(data, weights_M, found)
     size = hedges_g(data, weights_M, found, alpha)
     return replace(
         effect,
-        classical=None if classical is None else _classical(classical, alpha),
+        classical=None if classical is None else _classical(classical, alpha, margin),
+        complete=None if complete is None else _classical(complete, alpha, margin),
         hedges_g=None if size is None else size[0],
         hedges_g_interval=None if size is None else size[1],
         cliffs_delta=cliffs_delta_of(data, weights_M),
@@ -50,15 +59,18 @@ def classical_estimate(data: CellData, weights_M: NDArray[np.float64], found: Es
     if data.block != "seed":
         return None
     if data.paired:
-        complete = data.complete_rows(np.abs(weights_M) > 1e-12).all()
+        complete = data.complete_rows(data.seen_M).all()
         return None if complete else fixed_block(data, weights_M)
     classical = pooled(data, weights_M, "")
     return None if isinstance(classical, Refusal) else classical
 
 
-def _classical(found: Estimate, alpha: float) -> Classical:
+def _classical(found: Estimate, alpha: float, margin: float | None) -> Classical:
     interval = found.interval(alpha)
-    return Classical(found.method, found.value, found.se, found.df, found.t, found.p, interval)
+    equivalence = None if margin is None else equivalence_p(found, margin)
+    return Classical(
+        found.method, found.value, found.se, found.df, found.t, found.p, interval, equivalence_p=equivalence
+    )
 
 
 def tukey_p(t: float, num_means: int, df: float) -> float:

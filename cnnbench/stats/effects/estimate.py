@@ -5,7 +5,8 @@ Shapes: K replicates, M cells of the grid.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy.stats import t as student_t
 
 from cnnbench.stats.omnibus.anova import additive_error, block_word, blocks_word, more_blocks
 from cnnbench.stats.trials.cells import t_interval
+from cnnbench.stats.trials.models import design, orthonormal
 from cnnbench.types import Refusal
 
 if TYPE_CHECKING:
@@ -130,6 +132,21 @@ def _paired(data: CellData, weights_M: NDArray[np.float64], what: str) -> Estima
         flip,
         "exact sign-flip test" if flip is not None else "",
     )
+
+
+def complete_only(data: CellData, weights_M: NDArray[np.float64]) -> Estimate | None:
+    """Return the one-sample t over the blocks that have every cell of the grid that has trials.
+
+    None where that is the estimate itself: every block that has the cells with weight has the others, too. A slope
+    gives the middle of three levels no weight, so a block may lack that cell and still count in the estimate.
+    """
+    if not data.paired or data.nested or not data.replicated or data.pilot:
+        return None
+    complete_K = data.complete_rows(data.seen_M)
+    if (complete_K == data.complete_rows(np.abs(weights_M) > 1e-12)).all():
+        return None
+    found = _paired(replace(data, y_KM=np.where(complete_K[:, None], data.y_KM, np.nan)), weights_M, "")
+    return None if isinstance(found, Refusal) else found
 
 
 def _left_out(data: CellData, complete_K: NDArray[np.bool_]) -> str:
@@ -315,9 +332,33 @@ def _additive(
             "With one trial per cell nothing is left to estimate the noise from.",
             "Run at least 2 replicates per cell.",
         )
+    if abs(float(weights_M.sum())) < 1e-9:
+        weights_M = additive_weights(data, weights_M, product_M)
     return _with_error(
         data, weights_M, (ss / df, df), "t with the residual of the main-effects model, as there is one trial per cell"
     )
+
+
+def additive_weights(
+    data: CellData, weights_M: NDArray[np.float64], product_M: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """Return the weights by which the main-effects model estimates a contrast of cells from all cells with a trial.
+
+    Least squares projects the weights on the columns of the model. On a complete grid contrasts of marginal means and
+    slopes stay as they are; where cells are missing, the cells that a plain average leaves out count, too.
+    """
+    basis = _main_effects(data)
+    if product_M is not None:
+        basis = orthonormal(np.column_stack([basis, product_M[data.seen_M]]))
+    projected_M = np.zeros(len(weights_M))
+    projected_M[data.seen_M] = basis @ (basis.T @ weights_M[data.seen_M])
+    return projected_M
+
+
+@lru_cache(maxsize=4)
+def _main_effects(data: CellData) -> NDArray[np.float64]:
+    """Return an orthonormal basis of the main-effects model in the cells with trials, which every contrast asks for."""
+    return orthonormal(design(data, [(position,) for position in data.active]))
 
 
 def _with_error(data: CellData, weights_M: NDArray[np.float64], error: tuple[float, int], method: str) -> Estimate:

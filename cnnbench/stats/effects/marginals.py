@@ -38,7 +38,9 @@ def marginal_means(data: CellData, alpha: float) -> tuple[Cell, ...]:
                 mean = float(question.weights_M[used_M] @ data.mean_M[used_M]) + data.offset
                 cells.append(Cell({factor.name: level}, n, mean, None, None))
             else:
-                cells.append(Cell({factor.name: level}, n, found.value, None, found.interval(alpha)))
+                cells.append(
+                    Cell({factor.name: level}, n, found.value, None, found.interval(alpha), found.se, found.df)
+                )
     return tuple(cells)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,24 @@ import numpy as np
 from scipy.stats import f as f_distribution
 
 from cnnbench.stats.omnibus.heteroscedastic import ats, ats_obstacle
-from cnnbench.stats.omnibus.noncentral import partial_eta_sq, partial_eta_sq_interval, partial_omega_sq
+from cnnbench.stats.omnibus.noncentral import (
+    partial_eta_sq,
+    partial_eta_sq_interval,
+    partial_omega_sq,
+    partial_omega_sq_interval,
+)
 from cnnbench.stats.omnibus.within import complete_blocks, within_test
-from cnnbench.stats.trials.models import base_of, connected, design, lack_of_fit, rank, term_columns, term_name, terms
+from cnnbench.stats.trials.models import (
+    base_of,
+    connected,
+    design,
+    lack_of_fit,
+    orthonormal,
+    rank,
+    term_columns,
+    term_name,
+    terms,
+)
 from cnnbench.types import Refusal, TestRow, TestTable
 
 if TYPE_CHECKING:
@@ -60,6 +76,7 @@ def f_row(name: str, sum_sq: float, df1: float, error: tuple[float, float], alph
         partial_eta_sq=partial_eta_sq(f, df1, df2),
         partial_eta_sq_interval=partial_eta_sq_interval(f, df1, df2, alpha),
         partial_omega_sq=partial_omega_sq(f, df1, df2),
+        partial_omega_sq_interval=partial_omega_sq_interval(f, df1, df2, alpha),
     )
 
 
@@ -126,7 +143,7 @@ def _missing_cells(data: CellData, alpha: float) -> Tables:
         ),
         *_not_estimable(data, [row.term for row in table.rows]),
     ]
-    return [table], refusals
+    return [table] if table.rows else [], refusals
 
 
 def _type2_table(data: CellData, error: tuple[float, float], alpha: float) -> TestTable:
@@ -193,7 +210,7 @@ def _within(data: CellData, alpha: float) -> Tables:
         "and p.",
         row,
     )
-    return [table], _not_estimable(data, [row.term for row in table.rows])
+    return [table] if table.rows else [], _not_estimable(data, [row.term for row in table.rows])
 
 
 def block_word(data: CellData) -> str:
@@ -262,6 +279,7 @@ def within_row(data: CellData, term: Term, test: WithinTest, alpha: float) -> Te
         epsilon=None if whole_plot else test.epsilon_gg,
         note=note,
         partial_omega_sq=partial_omega_sq(test.f, test.df1, test.df2),
+        partial_omega_sq_interval=partial_omega_sq_interval(test.f, test.df1, test.df2, alpha),
         p_uncorrected=None if whole_plot else test.p,
         epsilon_hf=None if whole_plot else test.epsilon_hf,
         p_hf=None if whole_plot else test.p_hf,
@@ -273,9 +291,17 @@ def additive_error(data: CellData, extra_M: list[np.ndarray] | None = None) -> t
 
     ``extra_M`` adds columns, one value per cell of the grid, to the model.
     """
+    if not extra_M:
+        return _main_effects_error(data)
     columns = design(data, [(position,) for position in data.active])
-    for column in extra_M or []:
-        columns = np.column_stack([columns, column[data.seen_M]])
+    columns = np.column_stack([columns, *(column[data.seen_M] for column in extra_M)])
+    return lack_of_fit(data, columns), int(data.seen_M.sum()) - rank(columns)
+
+
+@lru_cache(maxsize=4)
+def _main_effects_error(data: CellData) -> tuple[float, int]:
+    """Return `additive_error` of the main effects alone, which every mean and comparison of a response asks for."""
+    columns = design(data, [(position,) for position in data.active])
     return lack_of_fit(data, columns), int(data.seen_M.sum()) - rank(columns)
 
 
@@ -316,25 +342,27 @@ def _one_trial_per_cell(data: CellData, alpha: float) -> Tables:
             row,
         )
     ]
-    if len(data.active) == 2 and data.complete:
+    if len(data.active) == 2 and connected(data):
         tables += _tukey_table(data, error, alpha)
     return tables, [*refusals, *_not_estimable(data, [row.term for row in tables[0].rows], main_only=True)]
 
 
 def _tukey_table(data: CellData, error: tuple[float, int], alpha: float) -> list[TestTable]:
-    """Return Tukey's one-df test of nonadditivity (Tukey 1949, Biometrics 5, 232-242)."""
+    """Return Tukey's one-df test of nonadditivity (Tukey 1949, Biometrics 5, 232-242).
+
+    Its column is the square of the fitted main-effects model, which on a complete grid is the product of the two
+    factors' effects beside what that model holds already, and is defined where cells are missing, too.
+    """
     if error[1] < 2:
         return []
     columns = design(data, [(position,) for position in data.active])
-    grand = data.mean_M.mean()
-    first, second = (
-        np.array([data.mean_M[data.level_M(i) == level].mean() for level in range(data.shape[i])])[data.level_M(i)]
-        - grand
-        for i in data.active
-    )
-    column = first * second
-    if np.abs(column).max() <= data.tiny**2:
+    basis_MP = orthonormal(columns)
+    fitted = basis_MP @ (basis_MP.T @ data.mean_M[data.seen_M])
+    column = fitted**2 - basis_MP @ (basis_MP.T @ fitted**2)
+    size = float(np.abs(column).max())
+    if size <= max(data.tiny**2, 1e-12 * float((fitted**2).max())):
         return []
+    column /= size
     rest_ss = lack_of_fit(data, np.column_stack([columns, column]))
     rest = (rest_ss, error[1] - 1)
     if rest_ss <= rest[1] * data.tiny**2:

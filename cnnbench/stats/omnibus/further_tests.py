@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cnnbench.stats.multiplicity import holm
 from cnnbench.stats.omnibus.anova import df_note, f_row, type2_ss, type3_ss, within_row
 from cnnbench.stats.omnibus.heteroscedastic import hc3, spread_obstacle, welch_james
@@ -32,8 +34,9 @@ def further_tests(data: CellData, alpha: float) -> tuple[list[TestTable], list[R
     if data.paired:
         return _simple_effects(data, alpha), []
     obstacle = spread_obstacle(data)
+    beside = [*_complete_subdesigns(data, alpha), *_simple_effects(data, alpha)]
     if not obstacle:
-        return [*_robust(data), *_simple_effects(data, alpha)], []
+        return [*_robust(data), *beside], []
     refusals = []
     if not data.complete:  # on a complete grid the refusal of the ANOVA-type statistic says so
         refusals.append(
@@ -43,7 +46,7 @@ def further_tests(data: CellData, alpha: float) -> tuple[list[TestTable], list[R
                 "The classical F stands alone; add trials to these cells.",
             )
         )
-    return _simple_effects(data, alpha), refusals
+    return beside, refusals
 
 
 def _robust(data: CellData) -> list[TestTable]:
@@ -76,6 +79,43 @@ def _robust(data: CellData) -> list[TestTable]:
             hc3,
         ),
     ]
+
+
+def _complete_subdesigns(data: CellData, alpha: float) -> list[TestTable]:
+    """Return type III tables of what is complete once one factor's levels with missing cells are left out.
+
+    The error is that of all trials, those of the left-out levels included. Where all levels but one go, none is made.
+    """
+    tables: list[TestTable] = []
+    if data.complete or len(data.active) < 2:
+        return tables
+    for position in data.active:
+        factor = data.factors[position]
+        level_M = data.level_M(position)
+        gaps = np.unique(level_M[~data.seen_M])
+        part = data.without_levels(position, gaps)
+        if position not in part.active:
+            continue
+        dropped = ", ".join(level_text(factor.levels[i]) for i in gaps)
+        rows = [
+            f_row(
+                term_name(data.factors, term),
+                type3_ss(part, term),
+                _columns(part, term),
+                (data.ss_within, data.df_within),
+                alpha,
+            )
+            for term in terms(part.active)
+        ]
+        tables.append(
+            TestTable(
+                f"complete_subdesign:{factor.name}",
+                f"Complete part without {factor.name} {dropped}",
+                f"Type III without the levels of {factor.name} that lack a cell; error: variance within all cells.",
+                tuple(rows),
+            )
+        )
+    return tables
 
 
 def _simple_effects(data: CellData, alpha: float) -> list[TestTable]:

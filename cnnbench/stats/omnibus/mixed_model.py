@@ -23,7 +23,7 @@ from cnnbench.stats.trials.models import (
     term_name,
     terms,
 )
-from cnnbench.types import Classical, MixedMean, MixedModel, RandomComponent, TestRow, TestTable
+from cnnbench.types import Classical, EstimatedMean, MixedModel, RandomComponent, TestRow, TestTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -238,7 +238,7 @@ def _without(mixed: Mixed, component: int) -> float:
     return model.deviance if groups else model.null_deviance
 
 
-def _means(mixed: Mixed, alpha: float) -> list[MixedMean]:
+def _means(mixed: Mixed, alpha: float) -> list[EstimatedMean]:
     """Return the means of every level of every factor, then of every cell; those over a missing cell are left out."""
     fixed = mixed.fixed
     cells = np.arange(len(fixed.n_M))
@@ -253,7 +253,7 @@ def _means(mixed: Mixed, alpha: float) -> list[MixedMean]:
     for levels, inside_M in wanted:
         found = mixed.estimate(inside_M / inside_M.sum(), alpha)
         if found is not None:
-            means.append(MixedMean(levels, found.estimate, found.se, found.df, found.interval))
+            means.append(EstimatedMean(levels, found.estimate, found.se, found.df, found.interval))
     return means
 
 

@@ -69,6 +69,16 @@ def partial_eta_sq_interval(f: float, df1: float, df2: float, alpha: float) -> I
     return Interval(low / (low + df2), high / (high + df2), 1 - alpha)
 
 
+def partial_omega_sq_interval(f: float, df1: float, df2: float, alpha: float) -> Interval | None:
+    """Return the interval of partial omega squared, as R's effectsize has it.
+
+    That of partial eta squared at the F whose partial eta squared is the observed partial omega squared. None where
+    omega squared is not above zero, or F is too large to bother.
+    """
+    omega = partial_omega_sq(f, df1, df2)
+    return partial_eta_sq_interval(omega / (1 - omega) * df2 / df1, df1, df2, alpha) if omega > 0 else None
+
+
 def _noncentrality(f: float, df1: float, df2: float, tail: float) -> float:
     """Return the lambda at which P(F <= f) = tail, or 0 where even lambda = 0 lies below."""
     if ncf_cdf(f, df1, df2, 0.0) <= tail:

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.stats import f as f_distribution
 from scipy.stats import t as student_t
 
+from cnnbench.stats.effects.estimate import additive_weights
 from cnnbench.stats.trials.models import base_of, design, kronecker, orthonormal, term_basis, term_columns, terms
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def additive_t(
 ) -> Outcomes:
     """Return the t with the residual of the main-effects model, for one trial per cell."""
     basis_MP = additive_basis(data, product_M)
+    weights_M = additive_weights(data, weights_M, product_M)
     seen_SM, used_M = mean_SM[:, data.seen_M], np.abs(weights_M) > 1e-12
     residual_SM = seen_SM - (seen_SM @ basis_MP) @ basis_MP.T
     df = basis_MP.shape[0] - basis_MP.shape[1]

@@ -147,6 +147,20 @@ class CellData:
             var_M=self.var_M[inside_M],
         )
 
+    def without_levels(self, position: int, dropped: NDArray[np.int64]) -> CellData:
+        """Return the table without some levels of one factor, given by their indices."""
+        factor = self.factors[position]
+        kept_M = ~np.isin(self.level_M(position), dropped)
+        levels = tuple(level for i, level in enumerate(factor.levels) if i not in dropped)
+        return replace(
+            self,
+            factors=(*self.factors[:position], replace(factor, levels=levels), *self.factors[position + 1 :]),
+            y_KM=self.y_KM[:, kept_M],
+            n_M=self.n_M[kept_M],
+            mean_M=self.mean_M[kept_M],
+            var_M=self.var_M[kept_M],
+        )
+
     def complete_rows(self, needed_M: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which replicates have a trial in every needed cell, shape K.
 
@@ -242,8 +256,11 @@ def observed_cells(data: CellData, alpha: float) -> tuple[Cell, ...]:
             continue
         mean = float(data.mean_M[index]) + data.offset
         sd = float(np.sqrt(data.var_M[index])) if n > 1 else None
-        interval = None if sd is None else t_interval(mean, sd / n**0.5, n - 1, alpha)
-        cells.append(Cell(levels, n, mean, sd, interval))
+        if sd is None:
+            cells.append(Cell(levels, n, mean, None, None))
+            continue
+        se = sd / n**0.5
+        cells.append(Cell(levels, n, mean, sd, t_interval(mean, se, n - 1, alpha), se, n - 1))
     return tuple(cells)
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from cnnbench.types import Level
 
+_MISSING = ("nan", "na", "n/a", "<na>")
+"""What numpy, R and pandas write for a level that is not there. `none` is none of them: it may be a level."""
 _WHOLE = re.compile(r"[+-]?\d+")
 
 
@@ -70,6 +72,11 @@ class CsvTable:
         for text, line in zip(texts, self.lines, strict=True):
             if not text:
                 raise AnalysisError(f"{self.name}, line {line}: `{name}` is empty; give every row a level.")
+            if text.casefold() in _MISSING:
+                raise AnalysisError(
+                    f"{self.name}, line {line}: `{name}` is {text}, which stands for a missing value; give every row a "
+                    "level, or rename it if it is one."
+                )
         if all(_WHOLE.fullmatch(text) for text in texts):
             return [int(text) for text in texts]
         values = [_as_number(text) for text in texts]

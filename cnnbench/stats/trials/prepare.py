@@ -5,7 +5,7 @@ Shapes: N trials.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Scale = Literal["raw", "log", "logit"]
 
+SMALLEST, LARGEST = 1e-100, 1e100
+"""Between these, squares and their sums are numbers."""
 _NO_COUNT = 0.2
 """Shares are often rounded to four digits; a product further from a whole number than this is no count."""
 
@@ -159,6 +161,17 @@ def select(data: AnalysisInput, trials: Trials, info: ResponseInfo) -> Selection
             )
         )
     return Selection(kept_N, y_N, tuple(refusals))
+
+
+def within_arithmetic(selection: Selection, name: str) -> tuple[Selection, Refusal | None]:
+    """Return the selection, or an empty one and why: squares of such responses are no numbers, or zero."""
+    largest = float(np.abs(selection.y_N[selection.kept_N]).max(initial=0.0))
+    if largest == 0 or SMALLEST <= largest <= LARGEST:
+        return selection, None
+    why = f"Its largest value is {largest:.3g} in size, and squares of such numbers cannot be computed."
+    remedy = "Give it in another unit; a diverged training belongs among the failures."
+    empty = replace(selection, kept_N=np.zeros_like(selection.kept_N))
+    return empty, Refusal(f"analysis of {name}", why, remedy)
 
 
 def _count(which_N: NDArray[np.bool_]) -> str:

@@ -99,7 +99,7 @@ def _fixed_block(data: CellData, primary: Draft | None) -> list[str]:
     """Show the primary effect over all trials where incomplete replicates were left out."""
     if not data.paired or data.block != "seed" or primary is None or primary.weights_M is None:
         return []
-    if data.complete_rows(np.abs(primary.weights_M) > 1e-12).all():
+    if data.complete_rows(data.seen_M).all():
         return []
     found = fixed_block(data, primary.weights_M)
     if found is None:

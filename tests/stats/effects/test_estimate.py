@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_ind
+from scipy.stats import ttest_1samp, ttest_ind
 
 from cnnbench.stats.effects.estimate import (
+    Estimate,
+    complete_only,
     equivalence_p,
     estimate,
     fixed_block,
@@ -18,12 +20,11 @@ from cnnbench.stats.effects.estimate import (
     sign_flip_p,
     split_plot,
 )
-from cnnbench.stats.effects.questions import interaction_contrasts, level_contrast, slope
+from cnnbench.stats.effects.questions import Question, interaction_contrasts, level_contrast, slope
 from cnnbench.stats.trials.cells import cell_data
 from cnnbench.types import Factor, Refusal
 
 if TYPE_CHECKING:
-    from cnnbench.stats.effects.questions import Question
     from cnnbench.stats.trials.cells import CellData
     from tests.stats.conftest import Oracle, Same
 
@@ -334,3 +335,43 @@ def test_a_question_within_one_whole_plot_is_a_paired_t(same: Same):
     score_K = data.y_KM[data.plot_K == 1][:, 3] - data.y_KM[data.plot_K == 1][:, 5]
     assert same(found.se, score_K.std(ddof=1) / 5**0.5)
     assert found.n == 5
+
+
+def gapped_blocks(nan_cells: tuple[tuple[int, int], ...]) -> CellData:
+    """Return 3 x 3 cells of 7 seeds, ordered by doublings, without some (seed, cell)."""
+    factors = (Factor("depth", (1, 2, 4), "log2"), Factor("size", (16, 32, 64), "log2"))
+    seed_N, cell_N = np.repeat(np.arange(7), 9), np.tile(np.arange(9), 7)
+    kept_N = np.array([(k, m) not in nan_cells for k, m in zip(seed_N, cell_N, strict=True)])
+    y_N = np.random.default_rng(5).normal(0.6, 0.02, 63)
+    return cell_data(factors, cell_N[kept_N], seed_N[kept_N], y_N[kept_N], paired=True)
+
+
+def test_the_t_over_complete_seeds_stands_beside_a_slope_that_needs_fewer_cells():
+    data = gapped_blocks(((2, 4), (5, 0)))  # the middle cell has no weight in the slope, the first one has
+    weights_M = np.array([1, 0, -1, 0, 0, 0, -1, 0, 1]) / 4
+    found, complete = estimate(data, weights_M, ""), complete_only(data, weights_M)
+    scores_K = data.y_KM[[0, 1, 3, 4, 6]] @ weights_M
+    assert isinstance(found, Estimate)
+    assert (found.n, complete.n) == (6, 5)
+    assert complete.value == pytest.approx(scores_K.mean(), rel=1e-12)
+    assert complete.p == pytest.approx(float(ttest_1samp(scores_K, 0).pvalue), rel=1e-10)
+    assert complete_only(gapped_blocks(((5, 0),)), weights_M) is None
+
+
+def test_with_one_trial_per_cell_and_a_gap_contrasts_are_those_of_the_main_effects_model(same: Same):
+    # R: emmeans(lm(y ~ depth + size), "depth"), pairs "1 - 2"; worked out from the normal equations here.
+    factors = (Factor("depth", (1, 2, 4)), Factor("size", (16, 32, 64)))
+    cell_N = np.array([0, 1, 2, 3, 5, 6, 7, 8])
+    y_N = np.array([0.61, 0.64, 0.66, 0.63, 0.69, 0.64, 0.68, 0.72])
+    data = cell_data(factors, cell_N, np.zeros(8, dtype=np.int64), y_N, paired=False)
+    depth_NL, size_NL = np.eye(3)[cell_N // 3], np.eye(3)[cell_N % 3]
+    columns = np.column_stack([depth_NL, size_NL[:, 1:]])
+    beta, rss, _, _ = np.linalg.lstsq(columns, y_N, rcond=None)
+    on = np.array([1.0, -1, 0, 0, 0])
+    se = np.sqrt(float(rss[0]) / 3 * (on @ np.linalg.inv(columns.T @ columns) @ on))
+    question = level_contrast(data, 0, np.array([1.0, -1, 0]), "1 - 2")
+    assert isinstance(question, Question)
+    found = estimate(data, question.weights_M, "", question.product_M)
+    assert isinstance(found, Estimate)
+    assert same(found.value, float(on @ beta))
+    assert (found.se, found.df) == (pytest.approx(se, rel=1e-10), 3)

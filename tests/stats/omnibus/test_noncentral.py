@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import f as f_distribution
 from scipy.stats import ncf
 
-from cnnbench.stats.omnibus.noncentral import ncf_cdf, partial_eta_sq_interval
+from cnnbench.stats.omnibus.noncentral import ncf_cdf, partial_eta_sq_interval, partial_omega_sq_interval
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,14 @@ def test_the_limits_are_where_the_observed_f_is_a_tail_quantile():
 
 def test_an_enormous_f_gets_no_interval():
     assert partial_eta_sq_interval(1e9, 3, 40, 0.05) is None
+
+
+def test_the_interval_of_partial_omega_squared_is_that_of_the_f_that_it_implies_as_in_effectsize():
+    # R 4.2.2, effectsize 0.8.3: partial omega squared 0.74437201189264 of a term with 2 and 45 df, its 95 % interval
+    omega = 0.74437201189264
+    wanted = partial_eta_sq_interval(omega / (1 - omega) * 45 / 2, 2, 45, 0.05)
+    assert (wanted.low, wanted.high) == pytest.approx((0.604755543089243, 0.8226874892544), abs=1e-6)
+    f = (omega * 46 + 2) / (2 * (1 - omega))  # whose partial omega squared (F - 1) d1 / (F d1 + d2 + 1) is that
+    found = partial_omega_sq_interval(f, 2, 45, 0.05)
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), rel=1e-9)
+    assert partial_omega_sq_interval(0.9, 2, 45, 0.05) is None

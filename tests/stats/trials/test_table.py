@@ -19,6 +19,7 @@ from cnnbench.types import (
     Comparison,
     DesignAudit,
     Effect,
+    EstimatedMean,
     ExampleComparison,
     ExampleGroup,
     ExamplePair,
@@ -27,7 +28,6 @@ from cnnbench.types import (
     Interval,
     LevelRank,
     Look,
-    MixedMean,
     MixedModel,
     NullRate,
     OtherScale,
@@ -142,6 +142,8 @@ def test_spaces_and_a_byte_order_mark_and_blank_lines_are_no_content(tmp_path: P
         (["1,a,0,0.5", "", "2,a,0,high"], "line 4: `accuracy` holds `high`, which is no number"),
         (["1,a,0,0.5", "2,a,0,1_0"], "line 3: `accuracy` holds `1_0`, which is no number"),
         (["1,a,0,0.5", ",b,0,0.6"], "line 3: `depth` is empty; give every row a level"),
+        (["1,a,0,0.5", "2,NaN,0,0.6"], "line 3: `kind` is NaN, which stands for a missing value"),
+        (["1,a,0,0.5", "NA,b,0,0.6"], "line 3: `depth` is NA, which stands for a missing value"),
         (["1,a,0,0.5", "1,b,0,0.6"], "`depth` is 1 in every row; a factor needs at least two levels"),
         ([row[:6] + "0.5" for row in ROWS], "`accuracy` is 0.5 in every row, so there is nothing to analyse"),
         ([*ROWS, ROWS[0]], "lines 2 and 10: seed 0 has two trials in the same cell"),
@@ -213,7 +215,9 @@ def test_the_flat_table_has_a_row_for_each_test_and_effect(tmp_path: Path):
     findings = analyse(read_table(written(tmp_path, *ROWS), asked(primary=Hypothesis(contrast="b - a", over="kind"))))
     (found,) = findings.responses
     rows = list(flat_rows(findings))
-    assert [row["key"] for row in rows if row["kind"] == "effect"] == [effect.key for effect in found.effects]
+    assert [row["key"] for row in rows if row["kind"] == "effect"] == [
+        effect.key for effect in (*found.effects, *found.further_effects)
+    ]
     assert {tuple(row) for row in rows} == {flat_columns()}
     first = next(row for row in rows if row["table"] == "anova_type3")
     table = next(table for table in found.tests if table.key == "anova_type3")
@@ -231,7 +235,7 @@ def test_the_flat_table_has_a_row_for_each_test_and_effect(tmp_path: Path):
     "kind",
     [
         *(Findings, ResponseFindings, DesignAudit, Cell, Interval, TestTable, TestRow, Effect, Classical, Refusal),
-        *(OtherScale, Residuals, VarianceBudget, VarianceComponent, MixedModel, RandomComponent, MixedMean),
+        *(OtherScale, Residuals, VarianceBudget, VarianceComponent, MixedModel, RandomComponent, EstimatedMean),
         *(RankComparison, LevelRank, ExampleComparison, Accuracy, ExamplePair),
         *(NullRate, SelfCheck, Look, StageFindings, Choice, Standing),
     ],
