@@ -11,13 +11,21 @@ import os
 import platform
 import time
 
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_variable] = "1"
-if platform.libc_ver()[0] == "glibc":
-    _libc = ctypes.CDLL(None)
-    _libc.mallopt(-4, 0)  # M_MMAP_MAX: large buffers come from the heap, too,
-    _libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: and it is never given back,
-    _libc.mallopt(-2, 64 * 2**20)  # M_TOP_PAD: and it grows in large steps
+
+def keep_memory() -> None:
+    """Let the allocator keep what it has: glibc would hand large buffers back to the kernel after every step."""
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(-4, 0)  # M_MMAP_MAX: large buffers come from the heap, too,
+    libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: which is never given back,
+    libc.mallopt(-2, 64 * 2**20)  # M_TOP_PAD: and grows in large steps
+
+
+if __name__ == "__main__":  # before torch is imported
+    for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[_variable] = "1"
+    keep_memory()
 
 import numpy as np  # noqa: E402 - the allocator first
 import torch  # noqa: E402
