@@ -228,6 +228,9 @@ def main(
     peer: Annotated[list[str] | None, typer.Option(help=f"Only this: {', '.join(PEERS)}; may be repeated.")] = None,
     *,
     deterministic: Annotated[bool, typer.Option(help="Make the peers deterministic; cnnbench always is.")] = False,
+    peers_bf16: Annotated[
+        bool, typer.Option(help="Let the peers train in bf16, as their users can; else fp32.")
+    ] = False,
     bf16: Annotated[bool, typer.Option(help="Measure cnnbench in bf16, too, where the CPU has it.")] = True,
 ) -> None:
     """Measure cnnbench against its peers."""
@@ -241,7 +244,8 @@ def main(
     bf16 = bf16 and has_bf16()
     typer.echo(f"{len(os.sched_getaffinity(0))} cores, load average before {os.getloadavg()[0]:.1f}")
     with TemporaryDirectory() as folder:
-        net, small = (replace(one.workload(Path(folder)), deterministic=deterministic) for one in (NET, SMALL_NET))
+        given = {"deterministic": deterministic, "precision": "bf16" if peers_bf16 else "fp32"}
+        net, small = (replace(one.workload(Path(folder)), **given) for one in (NET, SMALL_NET))
         if "rate" in goals:
             rate(replace(net, epochs=4), peers, rounds, bf16=bf16)
         if "study" in goals:
@@ -251,7 +255,7 @@ def main(
         if "limit" in goals:
             limit(net, rounds, bf16=bf16)
         if "progressive" in goals:
-            resizing(replace(small, width=NET.width), rounds)
+            resizing(replace(small, width=NET.width, precision="fp32"), rounds)
 
 
 def _chosen(wanted: list[str] | None, known: tuple[str, ...], option: str) -> list[str]:
