@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -266,17 +265,6 @@ def test_complete_parts_of_a_grid_with_gaps_are_tested_against_the_noise_of_all_
     assert same(rows["depth"].sum_sq, 0.0810155623333334)
     assert same(rows["depth"].statistic, 263.338155938187)
     assert same(rows["size"].statistic, 275.237831744147)
-
-
-def test_a_thousand_trials_take_less_than_two_seconds(study: MakeStudy, simulate: Simulate):
-    factors = (*FACTORS, Factor("dataset", ("a", "b", "c", "d")))
-    frame = simulate(factors, gain, n=42)
-    assert len(frame) == 1008
-    for paired in (True, False):
-        data = study(frame, factors, primary=CONTRAST, paired=paired)
-        start = time.perf_counter()
-        analyse(data)
-        assert time.perf_counter() - start < 2
 
 
 def test_a_hypothesis_on_a_response_that_nobody_recorded_is_refused(study: MakeStudy, simulate: Simulate):

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import gammaln
-from scipy.stats import studentized_range
 
 from cnnbench.stats.effects.estimate import Estimate, complete_only, equivalence_p, fixed_block, pooled, split_plot
-from cnnbench.stats.omnibus.noncentral import standard_interval
+from cnnbench.stats.omnibus.noncentral import standard_interval, studentized_range_sf
 from cnnbench.types import Classical, Interval, Refusal
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def tukey_p(t: float, num_means: int, df: float) -> float:
 
     P(Q > sqrt(2) |t|) of the studentized range (Tukey 1953; Kramer 1956, Biometrics 12, 307-310).
     """
-    return float(np.clip(studentized_range.sf(np.sqrt(2) * abs(t), num_means, df), 0.0, 1.0))
+    return studentized_range_sf(2**0.5 * abs(t), num_means, df)
 
 
 def hedges_factor(df: float) -> float:

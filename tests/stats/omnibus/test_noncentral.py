@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import f as f_distribution
-from scipy.stats import ncf
+from scipy.stats import ncf, studentized_range
+from scipy.stats import t as student_t
 
-from cnnbench.stats.omnibus.noncentral import ncf_cdf, partial_eta_sq_interval, partial_omega_sq_interval
+from cnnbench.stats.omnibus.noncentral import (
+    ncf_cdf,
+    partial_eta_sq_interval,
+    partial_omega_sq_interval,
+    studentized_range_sf,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,3 +60,19 @@ def test_the_interval_of_partial_omega_squared_is_that_of_the_f_that_it_implies_
     found = partial_omega_sq_interval(f, 2, 45, 0.05)
     assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), rel=1e-9)
     assert partial_omega_sq_interval(0.9, 2, 45, 0.05) is None
+
+
+@given(
+    num=st.integers(2, 30),
+    df=st.one_of(st.integers(1, 60), st.floats(1, 1e5)),
+    q=st.floats(0, 12, allow_subnormal=False),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_studentized_range_is_that_of_scipy(num: int, df: float, q: float):
+    assert studentized_range_sf(q, num, df) == pytest.approx(float(studentized_range.sf(q, num, df)), abs=1e-8)
+
+
+def test_far_tails_keep_their_digits_where_scipy_has_none():
+    """Of two means the studentized range is Student's t."""
+    for t in (5.0, 9.0, 13.0):
+        assert studentized_range_sf(2**0.5 * t, 2, 30) == pytest.approx(2 * student_t.sf(t, 30), rel=1e-6)
