@@ -43,7 +43,9 @@ def test_help(benchmark):
     benchmark(lambda: subprocess.run(command, check=True, capture_output=True))
 
 
-@pytest.mark.parametrize("augmentations", [(), ("flip",), ("flip", "zoom"), ("flip", "zoom", "distort")])
+@pytest.mark.parametrize(
+    "augmentations", [(), ("flip",), ("flip", "crop"), ("flip", "shift"), ("flip", "zoom"), ("flip", "zoom", "distort")]
+)
 def test_batches_of_an_epoch(benchmark, registry: Registry, augmentations: tuple[str, ...]):
     """Gather, augment and normalise 1,024 images of 32 px."""
     rng = np.random.default_rng(0)

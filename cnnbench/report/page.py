@@ -317,7 +317,8 @@ def _reference_figures(view: StudyView, gallery: Gallery) -> list[Drawing]:
 
 def _command(view: StudyView) -> str:
     profile = f" --profile {shlex.quote(view.profile)}" if view.profile else ""
-    return f"cnnbench study {shlex.quote(view.name + '.toml')}{profile}"
+    changed = "".join(f" --set {shlex.quote(assignment)}" for assignment in view.assignments)
+    return f"cnnbench study {shlex.quote(view.name + '.toml')}{profile}{changed}"
 
 
 def _citation(view: StudyView) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnnbench.plugin import hookimpl
-from cnnbench_plugins.augmentations import Distort, Flip, GaussianBlur, GaussianNoise, Invert, Rotate, Shift, Zoom
+from cnnbench_plugins.augmentations import Crop, Distort, Flip, GaussianBlur, GaussianNoise, Invert, Rotate, Shift, Zoom
 from cnnbench_plugins.datasets import Cifar10, Digits, ImageFolder, Mnist, NihCxr14, Shapes, Textures
 from cnnbench_plugins.metrics import (
     F1,
@@ -52,7 +52,7 @@ def cnnbench_datasets() -> Sequence[type[Dataset]]:
 @hookimpl
 def cnnbench_augmentations() -> Sequence[type[Augmentation]]:
     """Changes of geometry and of gray values that keep the class."""
-    return [Flip, Zoom, Rotate, Shift, Distort, Invert, GaussianBlur, GaussianNoise]
+    return [Flip, Zoom, Rotate, Shift, Crop, Distort, Invert, GaussianBlur, GaussianNoise]
 
 
 @hookimpl

@@ -7,7 +7,7 @@ are in grid coordinates: -1 to 1 over the width (x) and over the height (y).
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,7 +16,7 @@ from cnnbench.plugin import Augmentation
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Distort", "Flip", "GaussianBlur", "GaussianNoise", "Invert", "Rotate", "Shift", "Zoom"]
+__all__ = ["Crop", "Distort", "Flip", "GaussianBlur", "GaussianNoise", "Invert", "Rotate", "Shift", "Zoom"]
 
 
 class Flip(Augmentation):
@@ -102,6 +102,35 @@ class Shift(Augmentation):
         offset_B2 = 2 * self.share * (2 * torch.rand(len(images_BCHW), 2, generator=rng) - 1)
         identity_B22 = torch.eye(2).expand(len(images_BCHW), 2, 2)
         return _affine(images_BCHW, torch.cat([identity_B22, offset_B2[:, :, None]], 2))
+
+
+class Crop(Augmentation):
+    """Pad images on all sides and cut the original size out again, at a random place: a shift by whole pixels.
+
+    The usual augmentation of CIFAR (He et al. 2015, arXiv:1512.03385, section 4.2: 4 of 32 px, black). Nothing is
+    interpolated, which makes it several times cheaper than `shift`.
+    """
+
+    key = "crop"
+    share: float = Field(
+        0.125, ge=0, le=0.5, description="Padding on each side, as a share of the side, rounded to whole pixels."
+    )
+    border: Literal["mirrored", "black"] = Field("mirrored", description="What the padding shows.")
+
+    def apply(self, images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        """Return the images, each displaced by whole pixels drawn evenly."""
+        import torch
+        from torch.nn import functional
+
+        batch, _, height, width = images_BCHW.shape
+        over_px, beside_px = (min(math.floor(self.share * side + 0.5), side - 1) for side in (height, width))
+        mode = "reflect" if self.border == "mirrored" else "constant"
+        padded_BCHW = functional.pad(images_BCHW, (beside_px, beside_px, over_px, over_px), mode=mode)
+        top_B = torch.randint(2 * over_px + 1, (batch,), generator=rng).to(images_BCHW.device)
+        left_B = torch.randint(2 * beside_px + 1, (batch,), generator=rng).to(images_BCHW.device)
+        # All crops of an image are views of it; one of each is copied, row by row.
+        crops_BCYXHW = padded_BCHW.unfold(2, height, 1).unfold(3, width, 1)
+        return crops_BCYXHW[torch.arange(batch, device=images_BCHW.device), :, top_B, left_B]
 
 
 class Distort(Augmentation):

@@ -6,8 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 import pytest
+import scipy.stats
 import torch
-from cnnbench_plugins.augmentations import Distort, Flip, GaussianBlur, GaussianNoise, Invert, Rotate, Shift, Zoom
+from cnnbench_plugins.augmentations import Crop, Distort, Flip, GaussianBlur, GaussianNoise, Invert, Rotate, Shift, Zoom
 from pydantic import ValidationError
 
 from cnnbench.plugin import component_identity
@@ -51,7 +52,9 @@ def test_flip_takes_about_the_share_that_it_is_told(images_BCHW: torch.Tensor):
     assert 16 < count < 48
 
 
-@pytest.mark.parametrize("augmentation", [Zoom(low=1, high=1), Rotate(degrees=0), Shift(share=0), Distort(strength=0)])
+@pytest.mark.parametrize(
+    "augmentation", [Zoom(low=1, high=1), Rotate(degrees=0), Shift(share=0), Crop(share=0), Distort(strength=0)]
+)
 def test_without_strength_nothing_moves(augmentation: Augmentation, images_BCHW: torch.Tensor):
     torch.testing.assert_close(apply(augmentation, images_BCHW), images_BCHW, rtol=0, atol=1e-5)
 
@@ -98,6 +101,25 @@ def test_shifting_stays_within_the_share(disc_BCHW: torch.Tensor):
     columns_BW = apply(Shift(share=0.1), disc_BCHW).sum((1, 2))
     centre_B = (columns_BW * axis).sum(1) / columns_BW.sum(1) - 31.5
     assert 1 < float(centre_B.abs().max()) <= 6.4 + 0.1
+
+
+@pytest.mark.parametrize(("border", "mode"), [("mirrored", "reflect"), ("black", "constant")])
+def test_every_crop_is_cut_out_of_the_padded_image_and_every_place_is_as_likely(border: str, mode: str):
+    images_BCHW = torch.rand(1, 2, 12, 10, generator=torch.Generator().manual_seed(1)).expand(2000, 2, 12, 10)
+    padded_CHW = torch.nn.functional.pad(images_BCHW[:1], (1, 1, 2, 2), mode=mode)[0]  # 0.125 of 10 and 12 px
+    cropped_BCHW = apply(Crop(share=0.125, border=border), images_BCHW)
+    counts = [
+        int((cropped_BCHW == padded_CHW[:, top : top + 12, left : left + 10]).flatten(1).all(1).sum())
+        for top in range(5)
+        for left in range(3)
+    ]
+    assert sum(counts) == 2000
+    assert scipy.stats.chisquare(counts).pvalue > 0.001
+
+
+def test_images_of_one_pixel_can_be_cropped():
+    image_BCHW = torch.rand(3, 1, 1, 1)
+    assert torch.equal(apply(Crop(share=0.5), image_BCHW), image_BCHW)
 
 
 def test_more_strength_bends_more(disc_BCHW: torch.Tensor):

@@ -183,9 +183,19 @@ def test_a_one_factor_at_a_time_design_compares_at_the_baseline(study: MakeStudy
     for paired in (True, False):
         found = analyse(study(frame, FACTORS, primary=CONTRAST, paired=paired)).responses[0]
         assert found.effects[0].estimate == pytest.approx(0.02, abs=0.005)
-        assert "averaged over the 1 of 3 combinations" in found.effects[0].method
+        assert "at depth 8, where alone every level that it compares has trials" in found.effects[0].method
+        assert "averaged over" not in found.effects[0].sentence
         assert "test of depth:regime" in refused(found)
         assert {row.term for row in found.tests[0].rows} == {"depth", "regime"}
+
+
+def test_many_terms_without_cells_are_refused_in_one_sentence(study: MakeStudy, simulate: Simulate):
+    factors = tuple(Factor(name, (1, 2)) for name in "abcd")
+    frame = simulate(factors, lambda _: 0.5)
+    frame = frame[(frame[list("abcd")] == 2).sum(axis=1) <= 1]
+    found = analyse(study(frame, factors)).responses[0]
+    (refusal,) = [one for one in found.refusals if "cells that they would need" in one.why]
+    assert refusal.what == "tests of 11 terms (a:b, a:c, a:d, ...)"
 
 
 def test_numbers_whose_squares_are_none_are_refused_and_not_computed(study: MakeStudy, simulate: Simulate):

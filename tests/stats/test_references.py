@@ -101,9 +101,10 @@ def test_a_claim_is_judged_by_direction_and_equivalence(
     frame = simulate(FACTORS, lambda cell: 0.7 + size * (cell["regime"] == "gradual"), sd=0.0005, n=6, seed=2)
     found = analyse(study(frame, FACTORS, references=(claim(expected),), equivalence_margin=0.01)).claims[0]
     assert found.verdict == verdict
-    assert found.sentence.endswith(
-        {"confirmed": "This study confirms the claim.", "refuted": "This study refutes the claim."}[verdict]
-    )
+    closing = {"confirmed": "This study confirms the claim.", "refuted": "This study refutes the claim."}[verdict]
+    if verdict == "refuted" and size == 0:
+        closing = "That is equivalent to none (within ±1 percentage points), so this study refutes the claim."
+    assert found.sentence.endswith(closing)
 
 
 @pytest.mark.parametrize("expected", ["positive", "negative", "none"])

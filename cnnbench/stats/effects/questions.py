@@ -79,12 +79,9 @@ def level_contrast(
         why = "No combination of the other factors has trials at every level that it compares."
         return Refusal(_within_label(text, within), why, "Run the missing cells.")
     weights_M = weights_L[data.level_M(position)] * np.isin(stratum_M, complete) / len(complete)
-    return Question(
-        _within_label(text, within),
-        weights_M,
-        _averaged(data, [position], within),
-        _strata_caveat(data, stratum_M, complete, len(wanted)),
-    )
+    caveat = _strata_caveat(data, stratum_M, complete, len(wanted), [position])
+    averaged = () if _only_one(complete, len(wanted)) else _averaged(data, [position], within)
+    return Question(_within_label(text, within), weights_M, averaged, caveat)
 
 
 def slope(data: CellData, names: Sequence[str], within: Mapping[str, Level] | None = None) -> Question | Refusal:
@@ -151,8 +148,9 @@ def interaction_contrasts(data: CellData, names: Sequence[str]) -> list[Question
             questions.append(Refusal(label, "A cell that it compares has no trials.", "Run the missing cells."))
             continue
         weights_M = sign_M * np.isin(stratum_M, complete) / len(complete)
-        caveat = _strata_caveat(data, stratum_M, complete, len(every))
-        questions.append(Question(label, weights_M, _averaged(data, positions, None), caveat))
+        caveat = _strata_caveat(data, stratum_M, complete, len(every), positions)
+        averaged = () if _only_one(complete, len(every)) else _averaged(data, positions, None)
+        questions.append(Question(label, weights_M, averaged, caveat))
     return questions
 
 
@@ -252,9 +250,21 @@ def _within_label(label: str, within: Mapping[str, Level] | None) -> str:
     )
 
 
-def _strata_caveat(data: CellData, stratum_M: NDArray[np.int64], complete: list[np.int64], wanted: int) -> str:
+def _only_one(complete: Sequence[np.int64], wanted: int) -> bool:
+    return len(complete) == 1 < wanted
+
+
+def _strata_caveat(
+    data: CellData, stratum_M: NDArray[np.int64], complete: list[np.int64], wanted: int, positions: Sequence[int]
+) -> str:
+    """Say over which combinations of the other factors the average runs, where it is not all of them."""
     if len(complete) == wanted:
         return ""
+    if _only_one(complete, wanted):
+        cell = int(np.flatnonzero(stratum_M == complete[0])[0])
+        others = [(i, f) for i, f in enumerate(data.factors) if i not in positions and len(f.levels) > 1]
+        at = ", ".join(f"{factor.name} {level_text(factor.levels[data.level_M(i)[cell]])}" for i, factor in others)
+        return f"at {at}, where alone every level that it compares has trials"
     missing = int((~data.seen_M[~np.isin(stratum_M, complete)]).sum())
     return (
         f"averaged over the {len(complete)} of {wanted} combinations of the other factors in which every level that it "

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from cnnbench.stats.trials.cells import CellData
     from cnnbench.stats.trials.models import Term
 
+MOST_REFUSED_ONE_BY_ONE = 4
+
 Tables = tuple[list[TestTable], list[Refusal]]
 
 
@@ -388,8 +390,9 @@ def df_note(data: CellData, term: Term, df: int) -> str:
 
 
 def _not_estimable(data: CellData, tested: list[str], *, main_only: bool = False) -> list[Refusal]:
-    """Return a refusal for each term that got no row."""
+    """Return a refusal for each term that got no row, or one for many that lack their cells for the same reason."""
     refusals = []
+    lacking: list[str] = []
     for term in terms(data.active):
         name = term_name(data.factors, term)
         if name in tested or (main_only and len(term) > 1):
@@ -401,7 +404,19 @@ def _not_estimable(data: CellData, tested: list[str], *, main_only: bool = False
             why = f"Every {data.block} gives the same differences between cells, so there is no noise to test against."
             remedy = "Check that replicates have different seeds."
         else:
-            why = "The cells that it would need are missing."
-            remedy = "Run these cells, or ask a question that does not need them."
+            lacking.append(name)
+            continue
         refusals.append(Refusal(f"test of {name}", why, remedy))
-    return refusals
+    return refusals + _without_cells(lacking)
+
+
+def _without_cells(names: list[str]) -> list[Refusal]:
+    """Refuse terms for want of cells: one by one, or together where a design leaves most of its grid out on purpose."""
+    why, remedy = (
+        "The cells that it would need are missing.",
+        "Run these cells, or ask a question that does not need them.",
+    )
+    if len(names) <= MOST_REFUSED_ONE_BY_ONE:
+        return [Refusal(f"test of {name}", why, remedy) for name in names]
+    what = f"tests of {len(names)} terms ({', '.join(names[:3])}, ...)"
+    return [Refusal(what, why.replace("it would", "they would"), remedy)]

@@ -1,0 +1,114 @@
+"""The benchmarks against other ways do the same work everywhere, and say so where one does not."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+FOLDERS = (str(BENCHMARKS), str(BENCHMARKS / "ways"))
+
+
+@pytest.fixture
+def measure(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    import cnnbench
+
+    monkeypatch.setattr(sys, "path", [*FOLDERS, *sys.path])
+    # Scripts run in processes of their own: they shall find this tree, however it was found here.
+    roots = [str(Path(cnnbench.__file__).parent.parent), str(BENCHMARKS.parent / "plugins")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*roots, os.environ.get("PYTHONPATH", "")]))
+    import measure
+
+    return measure
+
+
+@pytest.mark.parametrize("width", [16, 32])
+def test_the_network_has_the_parameters_that_every_way_must_report(measure: ModuleType, width: int):
+    from network import num_parameters, three_blocks
+
+    network = three_blocks(width)
+    assert num_parameters(network) == measure.PARAMETERS[width]
+    assert network(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
+
+
+@pytest.mark.usefixtures("measure")
+def test_the_plugin_builds_the_network_of_the_scripts():
+    from cnnbench_benchmark import ThreeBlocks
+    from network import three_blocks
+
+    networks = []
+    for build in (lambda: ThreeBlocks(width=16).build((3, 32, 32), 10), lambda: three_blocks(16)):
+        torch.manual_seed(0)
+        networks.append(build().state_dict())
+    ours, theirs = networks
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.usefixtures("measure")
+def test_a_hand_written_crop_is_one_of_the_image_or_its_mirror():
+    import numpy as np
+    from fast_loop import Crops
+
+    images_NHWC = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), dtype=np.uint8)
+    crops = Crops(images_NHWC, 8, 200)
+    taken_BHWC = crops.take(np.zeros(200, np.int64), np.random.default_rng(1))
+    padded_HWC = np.pad(images_NHWC[0], ((1, 1), (1, 1), (0, 0)), mode="reflect")
+    cut = {
+        side[top : top + 8, left : left + 8].tobytes()
+        for side in (padded_HWC, padded_HWC[:, ::-1])
+        for top in range(3)
+        for left in range(3)
+    }
+    assert {taken.tobytes() for taken in taken_BHWC} == cut
+
+
+def test_a_way_that_trains_another_network_or_for_another_time_is_found(measure: ModuleType):
+    workload = measure.Workload("data.npz", 32, 16, 2)
+    report = measure.Report(10, [1.0, 1.0], [], 0.5, measure.PARAMETERS[16])
+    assert measure._checked("this", report, workload) is report
+    with pytest.raises(measure.WayError, match="a network of 3 parameters; 24346 were asked for"):
+        measure._checked("this", replace(report, parameters=3), workload)
+    with pytest.raises(measure.WayError, match="1 epochs; 2 were asked for"):
+        measure._checked("this", replace(report, epoch_s=[1.0]), workload)
+
+
+def test_a_way_that_fails_is_left_out_with_the_end_of_its_output(measure: ModuleType, capsys: pytest.CaptureFixture):
+    import peers
+
+    timed = measure.Timed(1.0, 1.0)
+
+    def fails():
+        return measure._run("broken", [sys.executable, "-c", "raise SystemExit('it broke')"], {})
+
+    found = peers.in_turn({"good": lambda: timed, "broken": fails}, 2)
+    assert found == {"good": [timed, timed]}
+    assert "broken is left out: broken ended with exit status 1" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("measure")
+def test_ratios_are_taken_within_rounds():
+    import peers
+
+    assert peers.ratios([2.0, 30.0, 12.0], [1.0, 10.0, 3.0]) == (3.0, 2.0, 4.0)
+
+
+@pytest.mark.slow
+def test_scripts_and_study_train_on_the_same_images(measure: ModuleType, tmp_path: Path):
+    workload = measure.Setting(16, 16, 256, 64, 3).workload(tmp_path)
+    for way in ("plain script", "fast loop"):
+        (report,) = measure.run_script(way, replace(workload, loaders=0, threads=1)).reports
+        assert report.num_train == 256
+        assert 0.1 < report.accuracy <= 1
+    timed = measure.cnnbench_study(workload, 4, 2)
+    assert [report.num_train for report in timed.reports] == [256] * 4
+    assert timed.last_result_s < timed.wall_s
+    regimes = measure.progressive(replace(workload, epochs=2), 8, 1)
+    flops = {regime.name: regime.flops for regime in regimes}
+    assert flops["progressive"] < 0.7 * flops["throughout"]
