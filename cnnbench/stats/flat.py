@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 def flat_rows(findings: Findings) -> Iterator[dict[str, Any]]:
     """Yield tests, then effects, of every response; all rows have the same columns, None where one says nothing.
 
-    ``response``, ``scale``, ``kind`` (``test`` or ``effect``), ``table`` (key of the test table), then the fields of
-    `Effect` and `TestRow` under their names, intervals as ``..._low`` and ``..._high``, those of `Classical` with
-    ``classical_``, ``mixed_`` or ``complete_`` before them. A test's ``key`` is its term. Last comes ``stage``, of a
-    sequential design.
+    ``response``, ``scale``, ``kind`` (``test`` or ``effect``), ``table`` (key of the test table, or
+    ``further_effects``), then the fields of `Effect` and `TestRow` under their names, intervals as ``..._low`` and
+    ``..._high``, those of `Classical` with ``classical_``, ``mixed_`` or ``complete_`` before them. A test's ``key`` is
+    its term. Last comes ``stage``, of a sequential design.
     """
     names = flat_columns()
     parts: list[tuple[str | None, tuple[ResponseFindings, ...]]]
@@ -63,10 +63,11 @@ def _rows(found: ResponseFindings) -> Iterator[dict[str, Any]]:
             }
     for effect in (
         *found.effects,
-        *found.further_effects,
         *((other.effect,) if other is not None and other.effect is not None else ()),
     ):
         yield {**_flat(effect), "kind": "effect"}
+    for effect in found.further_effects:
+        yield {**_flat(effect), "kind": "effect", "table": "further_effects"}
 
 
 def _flat(value: Effect | TestRow | Classical) -> dict[str, Any]:

@@ -266,12 +266,12 @@ in_family <- function(family, response, key, p, classical_p) {
   }
 }
 
-# Holm over everything that was put into a family.
-holm <- function(family) {
+# Holm over everything that was put into a family; the classical figures count what could not be tested, too, as emmeans.
+holm <- function(family, untested = 0) {
   members <- families[[family]]
   if (!length(members)) return(invisible())
   adjusted <- p.adjust(sapply(members, `[[`, "p"), "holm")
-  classical <- p.adjust(sapply(members, `[[`, "classical"), "holm")
+  classical <- p.adjust(c(sapply(members, `[[`, "classical"), rep(1, untested)), "holm")
   for (i in seq_along(members)) {
     note(members[[i]]$response, "effects", members[[i]]$key, p_adjusted = adjusted[i])
     if (!anyNA(classical)) note(members[[i]]$response, "effects", members[[i]]$key, classical_p_holm = classical[i])
@@ -300,7 +300,7 @@ pairwise <- function(d, i, family, ...) {
     row
   })
   tabulate_effects(paste("All pairwise comparisons of", name), rows)
-  holm(family)
+  holm(family, sum(sapply(rows, is.null)))
   if (d$replicated && !d$paired && d$complete) {
     means <- suppressMessages(emmeans::emmeans(saturated(d), paste0("f", i)))
     by_emmeans(d, pairs(means), keys)
@@ -332,7 +332,7 @@ within_levels <- function(d, i, weights_at, family, ...) {
     effect(d, key, weights_at(list(factor = i, level = level)), family, ...)
   })
   tabulate_effects(family, rows)
-  holm(family)
+  holm(family, sum(sapply(rows, is.null)))
 }
 
 interaction_contrasts <- function(d, i, label, family, ...) {
@@ -340,7 +340,7 @@ interaction_contrasts <- function(d, i, label, family, ...) {
   keys <- paste0("interaction:", label, ":", seq_along(weights))
   rows <- lapply(seq_along(weights), function(k) effect(d, keys[k], weights[[k]], family, ...))
   tabulate_effects(family, rows)
-  holm(family)
+  holm(family, sum(sapply(rows, is.null)))
   if (d$replicated && !d$paired && d$complete) {
     means <- suppressMessages(emmeans::emmeans(saturated(d), paste0("f", i)))
     sizes <- sapply(i, function(j) choose(length(d$shown[[j]]), 2))

@@ -98,7 +98,7 @@ def test_one_complete_replicate_is_refused():
     data = cell_data(factors, np.array([0, 1, 0]), np.array([0, 0, 1]), np.array([1.0, 2.0, 1.5]), paired=True)
     made, refusals = omnibus(data, 0.05)
     assert made == []
-    assert "Only 1 seed(s)" in refusals[0].why
+    assert "Only 1 replicate(s)" in refusals[0].why
 
 
 def test_replicates_that_agree_exactly_are_refused():
