@@ -116,7 +116,7 @@ def _briefly(diagnoses: Sequence[Diagnosis]) -> Table:
     for diagnosis in diagnoses:
         by_title.setdefault(diagnosis.title, []).append(diagnosis)
     for title, found in by_title.items():
-        evidence = dict.fromkeys(one.evidence for one in found)
+        evidence = dict.fromkeys(f"{one.evidence} {one.remedy}".rstrip() for one in found)
         shown = next(iter(evidence)) if len(evidence) == 1 else f"{len(found)} times; first: {next(iter(evidence))}"
         table.add_row(Text(title), Text(shown, style="dim"))
     return table

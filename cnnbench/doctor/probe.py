@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from cnnbench.data import SplitIndices
 from cnnbench.doctor.check import Check, count
@@ -28,7 +30,6 @@ from cnnbench.doctor.symptom import Answers, exchanged_classes, has_learnt
 from cnnbench.train.loop import DivergedError, Training
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
     from cnnbench.doctor.subjects import NetworkSubject
@@ -46,8 +47,10 @@ MOST_EPOCHS = 40
 MOST_TRAINED, MOST_KEPT, MOST_HELD_OUT = 1024, 256, 512
 FEWEST_TRAINED = 48
 FEWEST_EPOCHS = 5
-SETTLING_EPOCHS = 2
-"""Epochs at a tenth of the rate at the end: at the full rate, running statistics lag behind weights that move."""
+SETTLING_STEPS = 100
+"""Steps at a tenth of the rate at the end: at the full rate, running statistics lag behind weights that move."""
+_SHARE_AT_FULL_RATE = 0.6
+"""Of the seconds; the rest is for settling."""
 SHARE_KEPT = 0.2
 _LEARNT = 0.99
 FAR = 0.3
@@ -67,6 +70,10 @@ class Probed:
     seen: Answers
     kept_out: Answers
     validation: Answers
+    renewed: float
+    """Accuracy on the same images, evaluated with running statistics that are taken anew from them."""
+    settled: bool
+    """Whether there was time for running statistics to settle."""
 
 
 def check_training(subject: NetworkSubject, registry: Registry, device: torch.device, seconds: float) -> Diagnosis:
@@ -77,9 +84,8 @@ def check_training(subject: NetworkSubject, registry: Registry, device: torch.de
         remedy = "Lower the learning rate, or begin with a warm-up; the short training uses the full rate throughout."
         return GENERALISES.says("warning", subject.name, f"A short training failed: {error}", remedy)
     if probed is None:
-        remedy = "Give the checks that train more seconds with --budget, or a GPU with --device."
         evidence = f"{seconds:.0f} s are too few for a short training of this network."
-        return GENERALISES.says("not applicable", subject.name, evidence, remedy)
+        return GENERALISES.says("not applicable", subject.name, evidence, _MORE_TIME)
     condition, why, remedy = judge(probed, subject.data.class_names)
     evidence = (
         f"After {count(probed.epochs, 'epoch')} on {count(probed.images, 'image')}: accuracy {probed.training:.2f} in "
@@ -95,6 +101,7 @@ def check_training(subject: NetworkSubject, registry: Registry, device: torch.de
         numbers={
             "training": probed.training,
             "seen": probed.seen.accuracy,
+            "renewed": probed.renewed,
             "kept_out": probed.kept_out.accuracy,
             "validation": probed.validation.accuracy,
             "baseline": probed.validation.baseline,
@@ -108,8 +115,7 @@ def judge(probed: Probed, class_names: tuple[str, ...]) -> tuple[Condition, str,
     """Return the condition, what explains it, and the remedy."""
     seen, kept_out, validation = probed.seen, probed.kept_out, probed.validation
     if has_learnt(probed.training, seen.baseline) and (seen.at_chance or probed.training - seen.accuracy > FAR):
-        only = f" Nearly all answers are `{class_names[seen.most_given[0]]}`." if seen.collapsed else ""
-        return "fault" if seen.at_chance else "warning", f"{_MODES}{only}", _MEND_MODES
+        return _modes_differ(probed, class_names)
     if not has_learnt(seen.accuracy, seen.baseline):
         return "not applicable", "It has learnt too little to say more.", ""
     exchanged = exchanged_classes(validation, class_names)
@@ -125,11 +131,25 @@ def judge(probed: Probed, class_names: tuple[str, ...]) -> tuple[Condition, str,
     return "ok", "", ""
 
 
+def _modes_differ(probed: Probed, class_names: tuple[str, ...]) -> tuple[Condition, str, str]:
+    seen = probed.seen
+    only = f" Nearly all answers are `{class_names[seen.most_given[0]]}`." if seen.collapsed else ""
+    by_statistics = has_learnt(probed.renewed, seen.baseline)
+    why = f"{_MODES}{only} With running statistics taken anew the accuracy would be {probed.renewed:.2f}" + (
+        ": it is batch normalisation." if by_statistics else ": it is not batch normalisation."
+    )
+    if by_statistics and not probed.settled:
+        return "not applicable", f"{why} There was no time for them to settle.", _MORE_TIME
+    return "fault" if seen.at_chance else "warning", why, _MEND_STATISTICS if by_statistics else _MEND_MODES
+
+
+_MORE_TIME = "Give the checks that train more seconds with --budget, or a GPU with --device."
 _MODES = "The network knows the images while it is trained and not when it is evaluated."
-_MEND_MODES = (
-    "Look at what differs between the two modes: batch normalisation with lagging running statistics (let them follow "
-    "faster, take more steps), dropout or scaling that evaluation treats otherwise."
+_MEND_STATISTICS = (
+    "Let the running statistics follow faster (a smaller momentum in Keras' sense, a larger one in torch's), take more "
+    "steps, end at a small rate, or augment so that training images stay like those that are evaluated."
 )
+_MEND_MODES = "Look at what differs between the two modes: dropout, scaling, a branch that asks for `training`."
 _BROKEN = (
     "New images of the training part are recognised, those of the validation part are not: it is the validation part "
     "that is broken."
@@ -158,26 +178,56 @@ def _probe(subject: NetworkSubject, registry: Registry, device: torch.device, se
     if len(training.parts.train) < min(FEWEST_TRAINED, affordable + 1):
         return None
     accuracy, epoch = 0.0, 0
-    while epoch < MOST_EPOCHS and accuracy < _LEARNT and time.perf_counter() - started < seconds:
+    while epoch < MOST_EPOCHS and accuracy < _LEARNT and not _is_over(started, _SHARE_AT_FULL_RATE * seconds):
         record, _ = training.run_epoch(phase, epoch, epoch)
         accuracy, epoch = float(record.values["train_accuracy"]), epoch + 1
     slow = phase.model_copy(update={"lr": (phase.lr or training.base_lr) / 10})
     outputs: tuple[Predictions, ...] = ()
-    for last in range(epoch, epoch + SETTLING_EPOCHS):
-        record, outputs = training.run_epoch(slow, last, last)
+    steps = 0
+    while not outputs or (steps < SETTLING_STEPS and not _is_over(started, seconds)):
+        record, outputs = training.run_epoch(slow, epoch, epoch)
+        steps, epoch = steps + training.steps_per_epoch, epoch + 1
     by_split = {one.split: one for one in outputs}
     num_classes = len(subject.data.class_names)
     shown = training.parts.train[:MOST_HELD_OUT]
-    logits_NK = training.evaluator.logits_NK(training.network, training.data(phase.size_px), shown, "plain")
-    label_N = training.dataset.labels_N()[shown]
+    seen = _evaluated(training, shown, num_classes)
+    if has_learnt(float(record.values["train_accuracy"]), seen.baseline):
+        _renew_statistics(training, shown)
     return Probed(
-        epochs=epoch + SETTLING_EPOCHS,
+        epochs=epoch,
         images=len(training.parts.train),
         training=float(record.values["train_accuracy"]),
-        seen=Answers(logits_NK.argmax(dim=1).numpy(), label_N, num_classes),
+        seen=seen,
         kept_out=_answers(by_split["test"], num_classes),
         validation=_answers(by_split["validation"], num_classes),
+        renewed=_evaluated(training, shown, num_classes).accuracy,
+        settled=steps >= SETTLING_STEPS,
     )
+
+
+def _is_over(started: float, seconds: float) -> bool:
+    return time.perf_counter() - started > seconds
+
+
+def _evaluated(training: Training, indices: NDArray[np.int64], num_classes: int) -> Answers:
+    data = training.data(training.recipe.phases[0].size_px)
+    logits_NK = training.evaluator.logits_NK(training.network, data, indices, "plain")
+    return Answers(logits_NK.argmax(dim=1).numpy(), training.dataset.labels_N()[indices], num_classes)
+
+
+@torch.no_grad()
+def _renew_statistics(training: Training, indices: NDArray[np.int64]) -> None:
+    """Replace the running statistics of batch normalisation by those of some images as they are."""
+    norms = [module for module in training.network.modules() if isinstance(module, _BatchNorm)]
+    training.network.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all batches
+        norm.train()
+    data = training.data(training.recipe.phases[0].size_px)
+    for images_BCHW, label_B in data.evaluation_batches(indices, max(training.recipe.batch_size, 2)):
+        if len(label_B) > 1:
+            training.network(images_BCHW)
 
 
 def _short(trial: Trial) -> Trial:
@@ -185,7 +235,7 @@ def _short(trial: Trial) -> Trial:
     first, last = trial.recipe["phases"][0], trial.recipe["phases"][-1]
     phase = {
         "name": "probe",
-        "epochs": MOST_EPOCHS + SETTLING_EPOCHS,
+        "epochs": MOST_EPOCHS + SETTLING_STEPS,
         "size_px": last["size_px"],
         "schedule": {"use": "constant"},
         "lr": first["lr"],

@@ -177,6 +177,8 @@ class Net(nn.Module):
             return 40 * logits_BK
         if self.fault == "blind":
             return 0 * logits_BK + self.head.bias
+        if self.fault == "upside down" and not self.training:
+            return -logits_BK
         if self.fault == "not a number":
             return logits_BK / 0 * 0
         if self.fault == "raising" and self.training:

@@ -61,6 +61,17 @@ def test_training_well_and_validation_at_chance_is_explained(trained: Trained, f
     assert found.numbers["validation"] < 0.5
 
 
+def test_lagging_statistics_are_told_from_another_difference_between_the_modes(trained: Trained):
+    lagging = trained("short-training", "trial.model.fault='lagging'")
+    other = trained("short-training", "trial.model.fault='upside down'")
+
+    assert lagging.evidence.endswith(": it is batch normalisation.")
+    assert lagging.numbers["renewed"] > 0.8
+    assert lagging.numbers["seen"] < 0.5
+    assert other.condition == "fault"
+    assert other.evidence.endswith(": it is not batch normalisation.")
+
+
 def test_the_exchanged_classes_are_named(trained: Trained):
     large = ("trial.model={use='block-cnn', blocks=1, width=32, hidden=128, dropout=0.0}",)
     found = trained("short-training", "trial.dataset.fault='exchanged'", *large)
