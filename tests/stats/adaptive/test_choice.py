@@ -115,6 +115,16 @@ def test_each_level_is_held_against_every_other_with_bonferroni(*, paired: bool)
     assert p_best(y_KL, 1e-14, paired=paired) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("paired", "expected"), [(True, [0.05719096, 1.0, 0.1884973]), (False, [0.0273453, 1.0, 0.2329814])]
+)
+def test_it_agrees_with_r(expected: list[float], *, paired: bool):
+    """``t.test(x, y, paired = ..., alternative = "greater")`` of R 4.2, the smallest p of each level times 2."""
+    y_KL = np.array([[0.1, 0.5, 0.2], [0.25, 0.4, 0.35], [0.3, 0.6, 0.5]])
+
+    assert p_best(y_KL, 1e-14, paired=paired) == pytest.approx(expected, rel=1e-6)
+
+
 def test_the_share_of_two_levels_is_that_of_their_difference(study: MakeStudy):
     """For two levels it is close to the normal probability that the mean difference keeps its sign."""
     rng = np.random.default_rng(1)
