@@ -28,6 +28,10 @@ def findings_text(findings: Findings) -> Iterator[RenderableType]:
         yield from _responses(stage.responses)
     if not findings.stages:
         yield from _responses(findings.responses)
+    for exclusion in findings.exclusions:
+        yield _paragraph(
+            f"Not run ({exclusion.kind}): {fmt.cell(exclusion.cell)}. {fmt.capitalised(fmt.sentence(exclusion.reason))}"
+        )
     if findings.null_rate is not None:
         yield _paragraph(findings.null_rate.sentence)
     if findings.self_check is not None and findings.self_check.failed:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cnnbench.doctor.check import Check, count
 from cnnbench.doctor.probe import CAUSES
 from cnnbench.doctor.symptom import Answers, exchanged_classes, has_learnt
-from cnnbench.store import Study, cell_trials, read_answers
+from cnnbench.store import Study, cell_trials, read_predictions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,11 +57,12 @@ def check_run(folder: Path) -> Diagnosis:
 
 def _symptom(study: Study, trial: StoredTrial) -> tuple[bool, str]:
     """Return whether a trial has learnt, and how it fails in validation; an empty text where it does not."""
-    found = read_answers(study.folder.trial_file(trial.id), "validation")
+    kept = read_predictions(study.folder.trial_file(trial.id))
+    found = next((one for one in kept if (one.split, one.view) == ("validation", "plain")), None)
     if found is None:
         return False, ""
-    answer_N, label_N, class_names = found
-    answers = Answers(answer_N, label_N, len(class_names))
+    class_names = trial.class_names
+    answers = Answers(found.logits_NK.argmax(axis=1), found.label_N, len(class_names))
     training = float(trial.scalars["train_accuracy"][-1])
     exchanged = exchanged_classes(answers, class_names)
     learnt = has_learnt(training, answers.baseline)

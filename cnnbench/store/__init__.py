@@ -9,7 +9,6 @@ from cnnbench.store.study import Study, cell_trials, read_classes
 from cnnbench.store.trial_file import (
     FORMAT_VERSION,
     StoredTrial,
-    read_answers,
     read_predictions,
     read_trial,
     write_trial,
@@ -24,7 +23,6 @@ __all__ = [
     "add_decision",
     "cell_trials",
     "fingerprint",
-    "read_answers",
     "read_classes",
     "read_decisions",
     "read_predictions",

@@ -298,23 +298,6 @@ def read_predictions(path: Path) -> tuple[Predictions, ...]:
         ) from error
 
 
-def read_answers(path: Path, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]] | None:
-    """Return a trial's answers, the true classes, and the names of the classes; None where it kept none for a part.
-
-    Raises:
-        StoreError: The file cannot be read.
-    """
-    try:
-        with h5py.File(path, "r") as file:
-            if f"{split}_logits" not in file:
-                return None
-            logits_NK = file[f"{split}_logits"][()]
-            names = tuple(name.decode() for name in file["class"][()])
-            return logits_NK.argmax(axis=1), np.asarray(file[f"{split}_label"][()], np.int64), names
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise StoreError(f"{path} cannot be read as a trial ({error}); delete it and run the study again.") from error
-
-
 def _dims(data: h5py.Dataset) -> tuple[str, ...]:
     """Return the names of a variable's dimension scales."""
     return tuple(dim[0].name for dim in data.dims if len(dim))

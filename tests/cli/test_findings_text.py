@@ -10,7 +10,7 @@ from rich.console import Console
 from cnnbench.cli.findings_text import findings_text
 from cnnbench.spec import AnalysisSpec, Hypothesis
 from cnnbench.stats import TableQuestion, analyse, read_table
-from cnnbench.types import Findings
+from cnnbench.types import Exclusion, Findings
 
 ORACLE = Path(__file__).parent.parent / "stats" / "oracle"
 
@@ -35,6 +35,12 @@ def test_on_the_log_scale_effects_are_ratios():
     assert lines[start + 2].split()[:2] == ["Effect", "Ratio"]
     ratio = found.responses[0].effects[0].ratio
     assert lines[start + 4].split()[:4] == ["4", "-", "1", f"{ratio:.3f}"]
+
+
+def test_cells_that_were_not_run_are_named_with_their_reason():
+    excluded = Exclusion({"depth": 4, "size": 128}, "infeasible", "the images vanish in block 4")
+    text = " ".join(printed(replace(findings("c01"), exclusions=(excluded,))).split())
+    assert "Not run (infeasible): depth 4, size 128. The images vanish in block 4." in text
 
 
 def test_every_table_refusal_and_note_is_there():

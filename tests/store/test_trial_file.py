@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from cnnbench.errors import StoreError
-from cnnbench.store import FORMAT_VERSION, read_answers, read_classes, read_predictions, read_trial, write_trial
+from cnnbench.store import FORMAT_VERSION, read_classes, read_predictions, read_trial, write_trial
 from cnnbench.types import MetricInfo, Response, TrialResult
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -132,19 +132,6 @@ def test_a_trial_without_predictions_has_none_and_a_damaged_file_is_told(tmp_pat
     (tmp_path / "t.h5").write_bytes(b"nothing")
     with pytest.raises(StoreError, match="the predictions in"):
         read_predictions(tmp_path / "t.h5")
-
-
-def test_answers_are_read_by_part(tmp_path: Path, result: TrialResult):
-    write_trial(tmp_path / "one.h5", result)
-
-    answer_N, label_N, class_names = read_answers(tmp_path / "one.h5", "validation")
-
-    assert answer_N.tolist() == result.predictions[0].logits_NK.argmax(axis=1).tolist()
-    assert label_N.tolist() == result.predictions[0].label_N.tolist()
-    assert class_names == result.class_names
-    assert read_answers(tmp_path / "one.h5", "test") is None
-    with pytest.raises(StoreError, match="delete it"):
-        read_answers(tmp_path / "none.h5", "validation")
 
 
 def with_classes(result: TrialResult) -> TrialResult:
