@@ -67,7 +67,8 @@ def test_csv_holds_tests_and_effects_one_in_a_row(tmp_path: Path):
     tests = [row for row in rows if row["kind"] == "test" and row["table"] == "rm_anova"]
     effects = [row for row in rows if row["kind"] == "effect"]
     assert [row["key"] for row in tests] == ["depth", "size", "depth:size"]
-    assert [row["key"] for row in effects] == [effect["key"] for effect in response["effects"]]
+    further = [effect["key"] for effect in response["further_effects"]]
+    assert [row["key"] for row in effects] == [effect["key"] for effect in response["effects"]] + further
     assert float(effects[0]["estimate"]) == response["effects"][0]["estimate"]
     assert float(effects[0]["interval_low"]) == response["effects"][0]["interval"]["low"]
 

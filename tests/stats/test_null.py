@@ -30,7 +30,8 @@ from cnnbench.stats.trials.models import terms
 from cnnbench.types import Factor, Refusal
 
 pytestmark = pytest.mark.slow
-STUDIES = 2000
+STUDIES = 10_000
+"""Of each scenario: a true 5 % is then measured as 4.57 to 5.43 % with 95 % certainty."""
 ALPHA = 0.05
 FACTORS = (Factor("depth", (1, 2, 4, 8), "log2"), Factor("size", (16, 32, 64, 128), "log2"))
 NUM_CELLS = 16
@@ -280,7 +281,10 @@ def _slope(data: CellData):
 
 
 def power(kind: str, studies: int = STUDIES) -> float:
-    """Return the measured power of a study planned for 80 %: ``paired slope``, ``Welch slope`` or ``classical F``."""
+    """Return the measured power of a study planned for 80 %: ``paired slope`` or ``classical F``.
+
+    That of Welch's slope is measured in `tests/stats/planning`: it has no closed form to plan with.
+    """
     rng = np.random.default_rng(13)
     steps_M = (ROW_M - 1.5) * (COLUMN_M - 1.5)
     paired = kind == "paired slope"
@@ -327,8 +331,8 @@ CONSERVATIVE = ("normal, n = 3", "5 % of runs diverge", "exponential errors")
 def test_the_primary_test_holds_its_level_and_its_interval_covers(scenario: Scenario):
     found = measure(scenario)
     conservative = scenario.name.startswith(CONSERVATIVE)
-    assert (0 if conservative else 0.028) <= found.rejected <= 0.06
-    assert 0.935 <= found.covered <= (1 if conservative else 0.965)
+    assert (0 if conservative else 0.027) <= found.rejected <= 0.06
+    assert 0.94 <= found.covered <= (1 if conservative else 0.965)
 
 
 @pytest.mark.parametrize("name", ["normal, n = 5", "seed intercepts, 5 seeds"])
@@ -359,7 +363,7 @@ def test_a_slope_as_large_as_the_margin_is_seldom_called_equivalent(*, paired: b
     assert false_equivalence(paired=paired) <= 0.06
 
 
-@pytest.mark.parametrize("kind", ["paired slope", "Welch slope", "classical F"])
+@pytest.mark.parametrize("kind", ["paired slope", "classical F"])
 def test_power_is_what_was_planned(kind: str):
     assert power(kind) == pytest.approx(0.8, abs=0.03)
 
@@ -387,11 +391,11 @@ def main() -> None:
             "5 %",
             [false_equivalence(paired=p) for p in (True, False)],
         ),
-        ("power of the slope", "80 %", [power("paired slope"), power("Welch slope")]),
     ]
     for what, planned, shares in rows:
         write(f"| {what} | {planned} | {' | '.join(f'{100 * share:.1f} %' for share in shares)} |\n")
     write(f"| any of 6 pairs called different, Tukey | 5 % | | {100 * errors[1]['tukey']:.1f} % |\n")
+    write(f"| power of the slope | 80 % | {100 * power('paired slope'):.1f} % | |\n")
     write(f"| power of the classical F | 80 % | | {100 * power('classical F'):.1f} % |\n")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,9 @@ def finished(study_path: Path, registry: Registry, options: RunOptions):
 def validation_accuracy(run: Path, trial: Any) -> float:
     """Measure the accuracy of the kept weights on the trial's own validation part, from the data up."""
     network = cnnbench.load_network(run, trial.id)
-    (folder,) = (default_cache_dir() / "datasets").glob("digits-*")
+    fingerprint = trial.data_fingerprint
+    metas = (default_cache_dir() / "datasets").glob("digits-*/meta.json")
+    folder = next(meta.parent for meta in metas if json.loads(meta.read_text())["fingerprint"] == fingerprint)
     labels_N, images_NCHW = np.load(folder / "labels.npy"), np.load(folder / "images-crop-12.npy")
     parts = split_examples(labels_N, Split.model_validate(trial.recipe["split"]), trial.seeds["split"], None)
     pixels_NCHW = torch.from_numpy(images_NCHW).float() / 255
