@@ -6,13 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 from cnnbench.report.r import literals
-from cnnbench.spec import parse_contrast
+from cnnbench.spec import Hypothesis, parse_contrast
 from cnnbench.stats import level_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from cnnbench.spec import Hypothesis
     from cnnbench.stats import AnalysisInput
     from cnnbench.types import Effect, ResponseFindings, ResponseInfo
 
@@ -88,7 +87,13 @@ def _known(effect: Effect) -> bool:
 def hypotheses(data: AnalysisInput) -> dict[str, Hypothesis]:
     """Return the declared hypotheses by the keys of their effects."""
     further = {f"further:{i}": hypothesis for i, hypothesis in enumerate(data.analysis.further, start=1)}
-    return ({} if data.analysis.primary is None else {"primary": data.analysis.primary}) | further
+    primary = data.analysis.primary
+    if primary is None:
+        return further
+    partner = {}
+    if primary.slope is not None and len(primary.slope) > 1:  # it shares alpha with the interaction as a whole
+        partner = {"primary:omnibus": Hypothesis(interaction=primary.slope)}
+    return {"primary": primary} | partner | further
 
 
 def waiting_families(found: Sequence[ResponseFindings]) -> list[str]:

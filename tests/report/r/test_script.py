@@ -117,6 +117,9 @@ DESIGNS = {
     "independent": Design(
         (DEPTH, SIZE), {"primary": INTERACTION, "scale": "log", **MARGIN}, paired=False, replicates=4, least=300
     ),
+    "independent slope beside the omnibus test": Design(
+        (DEPTH, SIZE), {"primary": SLOPE, **MARGIN}, paired=False, replicates=4, least=200
+    ),
     "unbalanced": Design(
         (DEPTH, SIZE), {"primary": Hypothesis(slope=("size",)), "scale": "logit"}, False, 4, fewer, least=200
     ),
