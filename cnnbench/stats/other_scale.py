@@ -50,7 +50,8 @@ def on_other_scale(
     other: Rescaled, setting: Setting, primary: tuple[Hypothesis, Draft] | None, tables: Sequence[TestTable]
 ) -> OtherScale:
     """Ask the primary hypothesis and the omnibus tests again; ``tables`` are those of the declared scale."""
-    there = replace(setting, scale=other.scale, margin=None)
+    # The mixed model was fitted on the declared scale; its estimates are no answer on this one.
+    there = replace(setting, scale=other.scale, margin=None, mixed=None)
     effect = None if primary is None else _effect(other.cells, primary[0], there)
     tests, _ = omnibus(other.cells, setting.alpha)
     compared = [(table, other_table) for table in tables for other_table in tests if table.key == other_table.key]

@@ -101,3 +101,18 @@ def test_a_share_of_no_whole_examples_is_an_error(simulate: Simulate, study: Mak
     frame["num_examples"] = 33
     with pytest.raises(AnalysisError, match="no whole number"):
         analyse(study(frame, factors, responses=(response(share_of_examples=True),)))
+
+
+def test_the_other_scale_borrows_no_estimate_from_the_declared_one(
+    growing: tuple[pd.DataFrame, tuple[Factor, ...]], study: MakeStudy, response: MakeResponse
+):
+    """The mixed model beside the tests is fitted on the declared scale."""
+    frame, factors = growing
+    gaps = frame.drop(index=frame.index[[0, 7]])
+    pair = Hypothesis(contrast="2 - 1", over="depth")
+    seconds = (response(bounded="positive", unit="s", long_name="Time"),)
+    found = analyse(study(gaps, factors, primary=pair, responses=seconds)).responses[0]
+    assert found.effects[0].mixed is not None
+    effect = other(found).effect
+    assert effect is not None
+    assert effect.mixed is None
