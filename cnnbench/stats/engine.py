@@ -113,6 +113,10 @@ class PrimaryTest:
     cells: CellData
     setting: Setting
     draft: Draft
+    partner: Draft | None
+    """The omnibus interaction that shares alpha with it, if one does."""
+    correction: str
+    """How the two share it."""
 
 
 def primary_test(data: AnalysisInput) -> PrimaryTest | Refusal:
@@ -140,7 +144,9 @@ def primary_test(data: AnalysisInput) -> PrimaryTest | Refusal:
     found = answer(work.data, hypothesis, work.setting, "primary", "primary")
     if isinstance(found, Refusal):
         return Refusal(what, f"The primary hypothesis was not tested: {found.why}", found.remedy)
-    return PrimaryTest(hypothesis, work.data, work.setting, found)
+    work.primary = found
+    _pair(work, work.data, data.analysis.correction)
+    return PrimaryTest(hypothesis, work.data, work.setting, found, work.partner, data.analysis.correction)
 
 
 def analyse(data: AnalysisInput) -> Findings:

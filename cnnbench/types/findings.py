@@ -388,12 +388,18 @@ class NullRate:
     interval: Interval
     """Clopper and Pearson's, of the simulation."""
     verdict: Literal["as declared", "liberal", "conservative"]
-    """``liberal`` above 1.2 alpha (6 % at 5 %), ``conservative`` below 0.6 alpha (3 %)."""
+    """``liberal`` above 1.2 alpha (6 % at 5 %), ``conservative`` below 0.6 alpha (3 %); of the pair where there is one.
+    """
     coverage: float | None
     """Share of the intervals that held the truth; None for omnibus tests, which have none."""
     robust_rate: float | None
     """Rate of the test beside it, where that is simulated."""
     robust_method: str
+    pair_rate: float | None
+    """How often at least one of the primary slope and the omnibus interaction rejected, after their correction; None
+    where the primary test stands alone."""
+    pair_method: str
+    """The omnibus test of the pair."""
     sentence: str
 
 

@@ -157,6 +157,8 @@ RATE = NullRate(
     coverage=0.981,
     robust_rate=None,
     robust_method="",
+    pair_rate=None,
+    pair_method="",
     sentence="In 20,000 simulated studies of this design without an effect, the primary test rejected in 1.9 %.",
 )
 CHECK = SelfCheck("R 4.2.2", 8, 668, 3e-12, "balanced: ats depth p", (), 4.4, 4, "Against R 4.2.2 on 668 figures.")
@@ -167,6 +169,9 @@ def test_the_null_rate_stands_with_what_it_was_measured_on(make_view: Callable[.
     assert RATE.sentence.replace(" %", "\N{NO-BREAK SPACE}%") in html
     assert f"Measured test: {RATE.method}." in Page(html).text
     assert f'<p class="notice" role="note">{RATE.sentence[:40]}' in html
+    pair = replace(RATE, pair_rate=0.03, pair_method="ANOVA-type statistic")
+    shared = Page(render_page(make_view(findings={"null_rate": pair}), [])[0]).text
+    assert "Omnibus test: ANOVA-type statistic." in shared
     calm = render_page(make_view(findings={"null_rate": replace(RATE, verdict="as declared")}), [])[0]
     assert f"<p>{RATE.sentence[:40]}" in calm
 

@@ -42,8 +42,10 @@ AT_ONCE = 2_000_000
 """Numbers drawn at once: tens of megabytes."""
 CONSERVATIVE, LIBERAL = 0.6, 1.2
 """Parts of alpha: at 5 % a rate outside 3 to 6 % is called so."""
-LAYOUT = 1
+LAYOUT = 2
 """Version of what is simulated and kept; raised when either changes."""
+_SHARED = {"holm": 2, "none": 1}
+"""What Holm's correction multiplies the smaller of two p values with: at least one of them rejects by it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,13 +59,19 @@ class _Simulation:
     """Of effects with one degree of freedom."""
     product_M: NDArray[np.float64] | None
     term: Term
-    """Of omnibus tests."""
+    """Of omnibus tests, that of the pair included."""
+    pair: float | None = None
+    """Where a slope and the omnibus test of ``term`` decide together: what the smaller p is multiplied with."""
 
     def observed(self) -> Outcomes:
         """Test the study's own trials."""
         if self._paired:
             return self._of_scores((np.nan_to_num(self._complete_rows()) @ self._basis())[None])
         return self._of_moments(self.data.mean_M[None], self.data.var_M[None])
+
+    def observed_partner(self) -> float:
+        """Test the study's own trials by the omnibus test of the pair."""
+        return float(self._omnibus(self.data.mean_M[None], self.data.var_M[None]).p_S[0])
 
     def draw(self, rng: np.random.Generator, num_studies: int) -> Outcomes:
         """Test simulated studies."""
@@ -102,17 +110,25 @@ class _Simulation:
 
     def _of_moments(self, mean_SM: NDArray[np.float64], var_SM: NDArray[np.float64]) -> Outcomes:
         if self.weights_M is None:
-            robust = not ats_obstacle(self.data)
-            return null_tests.between_interaction(self.data, mean_SM, var_SM, self.term, robust=robust)
+            return self._omnibus(mean_SM, var_SM)
         if not self.data.replicated:
             return null_tests.additive_t(self.data, mean_SM, self.weights_M, self.product_M, self.alpha)
-        return null_tests.welch_t(self.data, mean_SM, var_SM, self.weights_M, self.alpha)
+        outcomes = null_tests.welch_t(self.data, mean_SM, var_SM, self.weights_M, self.alpha)
+        if self.pair is None:
+            return outcomes
+        partner_p_S = self._omnibus(mean_SM, var_SM).p_S
+        return replace(outcomes, pair_p_S=self.pair * np.minimum(outcomes.p_S, partner_p_S))
+
+    def _omnibus(self, mean_SM: NDArray[np.float64], var_SM: NDArray[np.float64]) -> Outcomes:
+        robust = not ats_obstacle(self.data)
+        return null_tests.between_interaction(self.data, mean_SM, var_SM, self.term, robust=robust)
 
 
 def null_rate(data: AnalysisInput, cache: Path | None = None) -> NullRate | Refusal:
     """Simulate studies with this one's cells, gaps, pairing and variances but without its primary effect.
 
-    Each gets the primary test alone. The noise is normal, with the shrunk variances and correlations of
+    Each gets the primary test alone; where a slope shares alpha with the omnibus interaction, that one, too, and the
+    means are without any interaction of its factors. The noise is normal, with the shrunk variances and correlations of
     `cnnbench.stats.proof.null_model`; the means are the observed ones less the tested effect. The same design gives the
     same answer (fixed seed), which is kept in the folder ``cache``.
 
@@ -146,9 +162,11 @@ def _simulation(found: PrimaryTest) -> _Simulation | Refusal:
     data, effect = found.cells, found.draft.effect
     weights_M, product_M = found.draft.weights_M, None
     term: Term = ()
-    if weights_M is None:
-        by_name = {factor.name: i for i, factor in enumerate(data.factors)}
-        term = tuple(sorted(by_name[name] for name in found.hypothesis.interaction or ()))
+    pair = None if found.partner is None else float(_SHARED[found.correction])
+    by_name = {factor.name: i for i, factor in enumerate(data.factors)}
+    if weights_M is None or pair is not None:
+        asked = found.hypothesis.interaction or found.hypothesis.slope or ()
+        term = tuple(sorted(by_name[name] for name in asked))
         mean_M = null_tests.without_term(data, term)
     else:
         question = question_of(data, found.hypothesis, found.setting)
@@ -156,9 +174,11 @@ def _simulation(found: PrimaryTest) -> _Simulation | Refusal:
         mean_M = data.mean_M.copy()
         mean_M[data.seen_M] = _without(mean_M[data.seen_M], weights_M[data.seen_M], weights_M[data.seen_M])
     model = null_model(data, mean_M) if data.replicated else _additive_model(data, weights_M, product_M)
-    simulation = _Simulation(data, model, found.setting.alpha, weights_M, product_M, term)
-    p = float(simulation.observed().p_S[0])
-    if effect.p is None or not np.isclose(p, effect.p, rtol=1e-6, atol=1e-12):
+    simulation = _Simulation(data, model, found.setting.alpha, weights_M, product_M, term, pair)
+    tested = [(float(simulation.observed().p_S[0]), effect.p)]
+    if found.partner is not None:
+        tested.append((simulation.observed_partner(), found.partner.effect.p))
+    if not all(of_study is not None and np.isclose(p, of_study, rtol=1e-6, atol=1e-12) for p, of_study in tested):
         why = f"Its test ({effect.method}) has no form for many studies at once."
         return Refusal("null rate of the primary test", why, "Read the rates in docs/statistics.md instead.")
     return simulation
@@ -190,7 +210,7 @@ def _without(
 def _counted(simulation: _Simulation, num_studies: int) -> dict[str, int | None]:
     rng = np.random.default_rng(_seed(simulation))
     alpha = simulation.alpha
-    rejected, beside, covered = 0, 0, 0
+    rejected, beside, covered, either = 0, 0, 0, 0
     has_beside = has_interval = True
     for size in _chunks(num_studies, max(1, AT_ONCE // max(1, simulation.size))):
         outcome = simulation.draw(rng, size)
@@ -199,6 +219,8 @@ def _counted(simulation: _Simulation, num_studies: int) -> dict[str, int | None]
             has_beside = False
         else:
             beside += int((outcome.beside_p_S < alpha).sum())
+        if outcome.pair_p_S is not None:
+            either += int((outcome.pair_p_S < alpha).sum())
         if outcome.estimate_S is None or outcome.half_width_S is None:
             has_interval = False
         else:
@@ -207,6 +229,7 @@ def _counted(simulation: _Simulation, num_studies: int) -> dict[str, int | None]
         "rejected": rejected,
         "beside": beside if has_beside else None,
         "covered": covered if has_interval else None,
+        "either": either if simulation.pair is not None else None,
     }
 
 
@@ -237,7 +260,8 @@ def _key(simulation: _Simulation, found: PrimaryTest, num_studies: int) -> str:
     ):
         digest.update(repr((array.shape, array.dtype.str)).encode())
         digest.update(np.ascontiguousarray(array).tobytes())
-    parts = (LAYOUT, num_studies, data.shape, data.paired, simulation.term, found.draft.effect.method)
+    methods = (found.draft.effect.method, found.partner and found.partner.effect.method, simulation.pair)
+    parts = (LAYOUT, num_studies, data.shape, data.paired, simulation.term, methods)
     libraries = [version(name) for name in ("cnnbench", "numpy", "scipy")]
     digest.update(repr((parts, libraries)).encode())
     return digest.hexdigest()
@@ -247,7 +271,8 @@ def _described(found: PrimaryTest, counts: dict[str, int | None], num_studies: i
     alpha, effect = found.setting.alpha, found.draft.effect
     rejected = counts["rejected"] or 0
     rate, interval = rejected / num_studies, clopper_pearson(rejected, num_studies)
-    beside, covered = counts["beside"], counts["covered"]
+    beside, covered, either = counts["beside"], counts["covered"], counts["either"]
+    decided = rate if either is None else either / num_studies
     made = NullRate(
         response=found.setting.info.response.name,
         effect=effect.label,
@@ -258,13 +283,15 @@ def _described(found: PrimaryTest, counts: dict[str, int | None], num_studies: i
         rate=rate,
         interval=interval,
         verdict="conservative"
-        if rate < CONSERVATIVE * alpha
+        if decided < CONSERVATIVE * alpha
         else "liberal"
-        if rate > LIBERAL * alpha
+        if decided > LIBERAL * alpha
         else "as declared",
         coverage=None if covered is None else covered / num_studies,
         robust_rate=None if beside is None else beside / num_studies,
         robust_method="" if beside is None else effect.robust_method,
+        pair_rate=None if either is None else either / num_studies,
+        pair_method="" if either is None or found.partner is None else found.partner.effect.method,
         sentence="",
     )
     return replace(made, sentence=sentence(made))
@@ -283,10 +310,17 @@ def sentence(rate: NullRate) -> str:
         parts.append(f"Its {100 * (1 - rate.alpha):.3g} % interval held the truth in {100 * rate.coverage:.1f} %.")
     if rate.robust_rate is not None:
         parts.append(f"The test beside it ({rate.robust_method}) rejected in {100 * rate.robust_rate:.1f} %.")
+    who, finds = ("The test is", "it finds") if rate.pair_rate is None else ("The two are", "they find")
+    overlooks = "it overlooks" if rate.pair_rate is None else "they overlook"
+    if rate.pair_rate is not None:
+        parts.append(
+            f"It shares alpha with the omnibus test of the interaction: one of the two rejected in "
+            f"{100 * rate.pair_rate:.1f} %."
+        )
     if rate.verdict == "liberal":
-        parts.append("The test is liberal here: it finds effects that are not there more often than declared.")
+        parts.append(f"{who} liberal here: {finds} effects that are not there more often than declared.")
     if rate.verdict == "conservative":
-        parts.append("The test is conservative here: it overlooks effects that a sharper test would find.")
+        parts.append(f"{who} conservative here: {overlooks} effects that a sharper test would find.")
     return " ".join(parts)
 
 

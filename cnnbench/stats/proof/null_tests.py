@@ -37,6 +37,8 @@ class Outcomes:
     """Of tests with one degree of freedom."""
     half_width_S: NDArray[np.float64] | None
     """Half the length of the interval."""
+    pair_p_S: NDArray[np.float64] | None = None
+    """The smaller adjusted p of a slope and its omnibus test, where the two decide together."""
 
 
 def _t_test(

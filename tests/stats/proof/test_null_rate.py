@@ -55,8 +55,47 @@ def test_welch_with_two_trials_in_each_cell_is_called_conservative(study: MakeSt
     found = measured(data)
     assert found.rate < 0.03
     assert found.verdict == "conservative"
-    assert "overlooks effects" in found.sentence
+    assert "overlook effects" in found.sentence
     assert found.robust_rate == pytest.approx(0.05, abs=0.006)
+
+
+@pytest.mark.parametrize("correction", ["holm", "none"])
+def test_a_slope_that_shares_alpha_is_measured_with_its_omnibus_test(
+    study: MakeStudy, simulate: Simulate, correction: str
+):
+    """Uncorrected, the two reject too often together; Holm's correction holds them to alpha."""
+    frame = simulate((DEPTH, SIZE), mean, n=12)
+    data = study(frame, (DEPTH, SIZE), primary=SLOPE, paired=False, correction=correction)
+    found = measured(data)
+    assert found.rate == pytest.approx(0.05, abs=0.008)
+    assert found.coverage == pytest.approx(1 - found.rate)
+    assert found.pair_rate is not None
+    assert found.pair_method == analyse(data).responses[0].effects[1].method
+    assert f"one of the two rejected in {100 * found.pair_rate:.1f} %" in found.sentence
+    if correction == "holm":
+        assert 0.03 < found.pair_rate < 0.055
+        assert found.verdict == "as declared"
+    else:
+        assert found.pair_rate > 0.065
+        assert found.verdict == "liberal"
+        assert "The two are liberal here" in found.sentence
+
+
+def test_a_pair_is_simulated_without_any_interaction_even_where_cells_are_missing(study: MakeStudy, simulate: Simulate):
+    def saddle(cell: dict[str, Any]) -> float:
+        return mean(cell) + (0.3 if cell["depth"] == 8 and cell["size"] == 128 else 0.0)
+
+    frame = simulate((DEPTH, SIZE), saddle, n=10)
+    frame = frame[(frame["depth"] != 32) | (frame["size"] != 32)]
+    found = measured(study(frame, (DEPTH, SIZE), primary=SLOPE, paired=False))
+    assert found.pair_rate is not None
+    assert found.pair_rate < 0.06
+    assert found.rate == pytest.approx(0.05, abs=0.008)
+
+
+def test_a_slope_over_shared_seeds_stands_alone(paired: AnalysisInput):
+    assert measured(paired).pair_rate is None
+    assert measured(paired).pair_method == ""
 
 
 def test_a_classical_f_whose_small_cells_are_noisy_is_called_liberal(study: MakeStudy, simulate: Simulate):
