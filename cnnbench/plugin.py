@@ -224,11 +224,16 @@ class Dataset(Component):
 class Augmentation(Component):
     """A random transformation of training images."""
 
+    moves_whole_pixels: ClassVar[bool] = False
+    """Whether `apply` only puts pixels elsewhere, none of them changed. Then it is given uint8 where it can be: a
+    quarter of the work."""
+
     def apply(self, images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """Return transformed images of the same shape, with randomness drawn **for each image** from ``rng``.
 
-        ``images_BCHW`` is float32 in 0 to 1, on the training device, not yet normalised, and must not be changed in
-        place. ``rng`` is a generator on the CPU: draw the few numbers per image there and move them.
+        ``images_BCHW`` is float32 in 0 to 1 (or uint8, where ``moves_whole_pixels``), on the training device, not yet
+        normalised, and must not be changed in place. ``rng`` is a generator on the CPU: draw the few numbers per image
+        there and move them.
         """
         raise NotImplementedError
 

@@ -67,7 +67,6 @@ class TrainingData:
         self._copies_MCHW: torch.Tensor | None = None
         if device.type != "cpu" and self.images_NCHW.nbytes < _free_bytes(device) // 2:
             self.images_NCHW = self.images_NCHW.to(device)
-        # One multiplication and one addition do both the scaling from 0..255 and the normalisation.
         self._mean_C = normalization.mean_C.to(device).view(1, -1, 1, 1)
         self._std_C = normalization.std_C.to(device).view(1, -1, 1, 1)
 
@@ -120,22 +119,31 @@ class TrainingData:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return float32 images, channels-last and normalised, and their labels, on the device."""
         images_BCHW = self._taken(index_B).to(self.device, non_blocking=True)
-        images_BCHW = images_BCHW.float().div_(255)
         for augmentation in augmentations:
             assert generator is not None  # noqa: S101 - whoever augments brings the generator
+            if images_BCHW.dtype == torch.uint8 and not augmentation.moves_whole_pixels:
+                images_BCHW = _unit_range(images_BCHW)
             images_BCHW = augmentation.apply(images_BCHW, generator)
-        images_BCHW = (images_BCHW - self._mean_C) / self._std_C
-        return images_BCHW.contiguous(memory_format=torch.channels_last), self.label_N[index_B.to(self.device)]
+        if images_BCHW.dtype == torch.uint8:
+            images_BCHW = _unit_range(images_BCHW)
+        # Plane by plane, then rearranged: a channel's number for every third value in memory takes ten times as long.
+        images_BCHW = images_BCHW.contiguous().sub(self._mean_C).div_(self._std_C)
+        labels_B = self.label_N.index_select(0, index_B.to(self.device))
+        return images_BCHW.contiguous(memory_format=torch.channels_last), labels_B
 
     def _taken(self, index_B: torch.Tensor) -> torch.Tensor:
         device, num = self.images_NCHW.device, len(self.images_NCHW)
         if self._copies_MCHW is None:
-            return self.images_NCHW[index_B.to(device)]
-        taken_BCHW = self.images_NCHW[index_B.clamp(max=num - 1).to(device)]
+            return self.images_NCHW.index_select(0, index_B.to(device))  # 20 times as fast as `[index_B]` on a CPU
+        taken_BCHW = self.images_NCHW.index_select(0, index_B.clamp(max=num - 1).to(device))
         # Which of them are copies is found out on the CPU, so that nothing here waits for the device.
         place = (index_B >= num).nonzero().flatten()
         taken_BCHW[place.to(device)] = self._copies_MCHW[(index_B[place] - num).to(device)]
         return taken_BCHW
+
+
+def _unit_range(images_BCHW: torch.Tensor) -> torch.Tensor:
+    return images_BCHW.float().div_(255)
 
 
 def _channel_statistics(

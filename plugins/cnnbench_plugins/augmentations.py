@@ -25,17 +25,20 @@ class Flip(Augmentation):
     key = "flip"
     horizontal: float = Field(0.5, ge=0, le=1, description="Probability of mirroring left to right.")
     vertical: float = Field(0.0, ge=0, le=1, description="Probability of turning upside down.")
+    moves_whole_pixels = True
 
     def apply(self, images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """Return the images, some of them mirrored."""
         import torch
 
-        drawn_B2 = torch.rand(len(images_BCHW), 2, generator=rng)
-        flipped_BCHW = images_BCHW.clone()
+        batch = len(images_BCHW)
+        drawn_B2 = torch.rand(batch, 2, generator=rng)
         for probability, axis, drawn_B in ((self.horizontal, 3, drawn_B2[:, 0]), (self.vertical, 2, drawn_B2[:, 1])):
-            chosen = (drawn_B < probability).nonzero().flatten().to(images_BCHW.device)
-            flipped_BCHW[chosen] = flipped_BCHW[chosen].flip(axis)
-        return flipped_BCHW
+            if probability > 0:
+                both_2BCHW = torch.cat((images_BCHW, images_BCHW.flip(axis)))
+                chosen_B = torch.arange(batch) + batch * (drawn_B < probability)
+                images_BCHW = both_2BCHW.index_select(0, chosen_B.to(images_BCHW.device))
+        return images_BCHW
 
 
 class Zoom(Augmentation):
@@ -116,21 +119,28 @@ class Crop(Augmentation):
         0.125, ge=0, le=0.5, description="Padding on each side, as a share of the side, rounded to whole pixels."
     )
     border: Literal["mirrored", "black"] = Field("mirrored", description="What the padding shows.")
+    moves_whole_pixels = True
 
     def apply(self, images_BCHW: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """Return the images, each displaced by whole pixels drawn evenly."""
         import torch
         from torch.nn import functional
 
-        batch, _, height, width = images_BCHW.shape
+        batch, channels, height, width = images_BCHW.shape
         over_px, beside_px = (min(math.floor(self.share * side + 0.5), side - 1) for side in (height, width))
         mode = "reflect" if self.border == "mirrored" else "constant"
         padded_BCHW = functional.pad(images_BCHW, (beside_px, beside_px, over_px, over_px), mode=mode)
-        top_B = torch.randint(2 * over_px + 1, (batch,), generator=rng).to(images_BCHW.device)
-        left_B = torch.randint(2 * beside_px + 1, (batch,), generator=rng).to(images_BCHW.device)
-        # All crops of an image are views of it; one of each is copied, row by row.
-        crops_BCYXHW = padded_BCHW.unfold(2, height, 1).unfold(3, width, 1)
-        return crops_BCYXHW[torch.arange(batch, device=images_BCHW.device), :, top_B, left_B]
+        top_B = torch.randint(2 * over_px + 1, (batch,), generator=rng)
+        left_B = torch.randint(2 * beside_px + 1, (batch,), generator=rng)
+        # Every place in memory begins a window of an image's size, a view; one for each image is copied, row by row.
+        padded_BCHW = padded_BCHW.contiguous()
+        per_image, per_channel, per_row, _ = padded_BCHW.stride()
+        last = (channels - 1) * per_channel + (height - 1) * per_row + width - 1
+        windows_PCHW = padded_BCHW.as_strided(
+            (padded_BCHW.numel() - last, channels, height, width), (1, per_channel, per_row, 1)
+        )
+        start_B = torch.arange(batch) * per_image + top_B * per_row + left_B
+        return windows_PCHW.index_select(0, start_B.to(images_BCHW.device))
 
 
 class Distort(Augmentation):
