@@ -42,7 +42,7 @@ class Setting:
     """Data and training of one goal."""
 
     size_px: int
-    width: int
+    network: str
     num_train: int
     num_validation: int
     epochs: int
@@ -52,7 +52,7 @@ class Setting:
         path = folder / f"{self.size_px}px-{self.num_train}.npz"
         if not path.exists():
             write_data(path, self.size_px, self.num_train, self.num_validation)
-        return Workload(str(path), self.size_px, self.width, self.epochs)
+        return Workload(str(path), self.size_px, self.network, self.epochs)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def run_script(way: str, workload: Workload) -> Timed:
 
 def _checked(way: str, report: Report, workload: Workload) -> Report:
     """Return the report of a way that trained the network it was to train, for as long as it was to."""
-    wanted = PARAMETERS[workload.width]
+    wanted = PARAMETERS[workload.network]
     if report.parameters != wanted:
         raise WayError(f"{way} trained a network of {report.parameters} parameters; {wanted} were asked for.")
     if len(report.epoch_s) != workload.epochs:
@@ -126,6 +126,19 @@ def script_study(way: str, workload: Workload, trials: int, side_by_side: int = 
         done = list(pool.map(lambda one: run_script(way, one), todo))
     wall_s = time.perf_counter() - started
     return Timed(wall_s, sum(one.cpu_s for one in done), [one.reports[0] for one in done])
+
+
+def convolution_peak(precision: str, cores: int) -> float:
+    """Return the FLOP/s that the best convolutions reach, one process of one thread on each core, all at once.
+
+    Raises:
+        WayError: The script failed.
+    """
+    command = [sys.executable, str(WAYS / "convolution_peak.py"), precision]
+    threads = {"OMP_NUM_THREADS": "1"}
+    with ThreadPoolExecutor(cores) as pool:
+        texts = list(pool.map(lambda _: _run("convolution peak", command, threads)[2], range(cores)))
+    return sum(float(text.splitlines()[-1]) for text in texts)
 
 
 def _run(way: str, command: Sequence[str], variables: dict[str, str]) -> tuple[float, float, str]:
@@ -153,7 +166,7 @@ name = "peers"
 question = "How long does it take?"
 
 [trial]
-model = {{ use = "three-blocks", width = {width} }}
+model = {{ use = "benchmark", name = "{network}" }}
 dataset = {{ use = "array-file", path = "{data}" }}
 split = {{ use = "predefined" }}
 optimizer = {{ use = "sgd", lr = {lr}, momentum = 0.9 }}
@@ -190,7 +203,7 @@ progressive = {{}}
 def study_text(workload: Workload, replicates: int, phases: str = "", factor: str = "", timing: str = "shared") -> str:
     """Return the study file of a workload."""
     return _STUDY.format(
-        width=workload.width,
+        network=workload.network,
         data=workload.data,
         lr=workload.lr,
         batch_size=workload.batch_size,
@@ -294,6 +307,7 @@ def _study_reports(run: Path) -> list[Report]:
                 epoch_cpu_s=trial.scalars["train_cpu_s"].tolist(),
                 accuracy=float(trial.scalars["validation_accuracy"][-1]),
                 parameters=trial.cost.parameters,
+                flops_per_image=trial.cost.flops / trial.cost.train_images,
             )
         )
     return reports

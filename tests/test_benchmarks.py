@@ -28,22 +28,24 @@ def measure(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return measure
 
 
-@pytest.mark.parametrize("width", [16, 32])
-def test_the_network_has_the_parameters_that_every_way_must_report(measure: ModuleType, width: int):
-    from network import num_parameters, three_blocks
+def test_each_network_has_the_parameters_that_every_way_must_report(measure: ModuleType):
+    import goals
+    from network import build_network, num_parameters
 
-    network = three_blocks(width)
-    assert num_parameters(network) == measure.PARAMETERS[width]
-    assert network(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
+    assert {net.network for net in (goals.NET, goals.SMALL_NET, *goals.NETS, *goals.PEAK_NETS)} == {*measure.PARAMETERS}
+    for name, parameters in measure.PARAMETERS.items():
+        network = build_network(name)
+        assert num_parameters(network) == parameters
+        assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
 
 
 @pytest.mark.usefixtures("measure")
 def test_the_plugin_builds_the_network_of_the_scripts():
-    from cnnbench_benchmark import ThreeBlocks
-    from network import three_blocks
+    from cnnbench_benchmark import Network
+    from network import build_network
 
-    networks = []
-    for build in (lambda: ThreeBlocks(width=16).build((3, 32, 32), 10), lambda: three_blocks(16)):
+    networks, name = [], "three-blocks-16"
+    for build in (lambda: Network(name=name).build((3, 32, 32), 10), lambda: build_network(name)):
         torch.manual_seed(0)
         networks.append(build().state_dict())
     ours, theirs = networks
@@ -70,8 +72,8 @@ def test_a_hand_written_crop_is_one_of_the_image_or_its_mirror():
 
 
 def test_a_way_that_trains_another_network_or_for_another_time_is_found(measure: ModuleType):
-    workload = measure.Workload("data.npz", 32, 16, 2)
-    report = measure.Report(10, [1.0, 1.0], [], 0.5, measure.PARAMETERS[16])
+    workload = measure.Workload("data.npz", 32, "three-blocks-16", 2)
+    report = measure.Report(10, [1.0, 1.0], [], 0.5, measure.PARAMETERS["three-blocks-16"])
     assert measure._checked("this", report, workload) is report
     with pytest.raises(measure.WayError, match="a network of 3 parameters; 24346 were asked for"):
         measure._checked("this", replace(report, parameters=3), workload)
@@ -80,28 +82,28 @@ def test_a_way_that_trains_another_network_or_for_another_time_is_found(measure:
 
 
 def test_a_way_that_fails_is_left_out_with_the_end_of_its_output(measure: ModuleType, capsys: pytest.CaptureFixture):
-    import peers
+    import rounds
 
     timed = measure.Timed(1.0, 1.0)
 
     def fails():
         return measure._run("broken", [sys.executable, "-c", "raise SystemExit('it broke')"], {})
 
-    found = peers.in_turn({"good": lambda: timed, "broken": fails}, 2)
+    found = rounds.in_turn({"good": lambda: timed, "broken": fails}, 2)
     assert found == {"good": [timed, timed]}
     assert "broken is left out: broken ended with exit status 1" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("measure")
 def test_ratios_are_taken_within_rounds():
-    import peers
+    import rounds
 
-    assert peers.ratios([2.0, 30.0, 12.0], [1.0, 10.0, 3.0]) == (3.0, 2.0, 4.0)
+    assert rounds.ratios([2.0, 30.0, 12.0], [1.0, 10.0, 3.0]) == (3.0, 2.0, 4.0)
 
 
 @pytest.mark.slow
 def test_scripts_and_study_train_on_the_same_images(measure: ModuleType, tmp_path: Path):
-    workload = measure.Setting(16, 16, 256, 64, 3).workload(tmp_path)
+    workload = measure.Setting(16, "three-blocks-16", 256, 64, 3).workload(tmp_path)
     for way in ("plain script", "fast loop"):
         (report,) = measure.run_script(way, replace(workload, loaders=0, threads=1)).reports
         assert report.num_train == 256

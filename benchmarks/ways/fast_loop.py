@@ -29,7 +29,7 @@ if __name__ == "__main__":  # before torch is imported
 
 import numpy as np  # noqa: E402 - the allocator first
 import torch  # noqa: E402
-from network import num_parameters, three_blocks  # noqa: E402
+from network import build_network, num_parameters  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
@@ -56,9 +56,15 @@ class Crops:
         return taken_BHWC
 
 
-def to_input(images_BHWC: NDArray[np.uint8], mean_C: torch.Tensor, std_C: torch.Tensor) -> torch.Tensor:
-    """Return normalised floats, B C H W, that lie in memory as the images do: channels last."""
-    return torch.from_numpy(images_BHWC).permute(0, 3, 1, 2).float().sub_(mean_C).div_(std_C)
+def to_input(images_BHWC: NDArray[np.uint8], mean_R: torch.Tensor, std_R: torch.Tensor) -> torch.Tensor:
+    """Return normalised floats, B C H W, that lie in memory as the images do: channels last.
+
+    Mean and deviation are given for each value of a row of pixels: a number for every third value takes ten times as
+    long.
+    """
+    floats_BHWC = torch.from_numpy(images_BHWC).float()
+    floats_BHWC.view(-1, len(mean_R)).sub_(mean_R).div_(std_R)
+    return floats_BHWC.permute(0, 3, 1, 2)
 
 
 def main() -> None:
@@ -69,11 +75,11 @@ def main() -> None:
     torch.manual_seed(workload.seed)
     rng = np.random.default_rng(workload.seed)
     train_images, train_labels, validation_images, validation_labels = workload.arrays()
-    mean_C, std_C = (255 * torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN_C, STD_C))
+    mean_R, std_R = (255 * torch.tensor(values).repeat(workload.size_px) for values in (MEAN_C, STD_C))
     crops = Crops(train_images, workload.size_px, workload.batch_size)
     labels_N = torch.from_numpy(train_labels)
 
-    network = three_blocks(workload.width).to(memory_format=torch.channels_last)
+    network = build_network(workload.network).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), lr=workload.lr, momentum=0.9, fused=True)
     is_bf16 = workload.precision == "bf16"
 
@@ -84,7 +90,7 @@ def main() -> None:
             return network(inputs_BCHW).float()
 
     def step(index_B: NDArray[np.int64]) -> torch.Tensor:
-        inputs_BCHW = to_input(crops.take(index_B, rng), mean_C, std_C)
+        inputs_BCHW = to_input(crops.take(index_B, rng), mean_R, std_R)
         optimizer.zero_grad(set_to_none=True)
         loss = functional.cross_entropy(forward(inputs_BCHW), labels_N[torch.from_numpy(index_B)])
         loss.backward()
@@ -100,7 +106,7 @@ def main() -> None:
             loss_sum += step(order_N[start : start + workload.batch_size])
         epoch_s.append(time.perf_counter() - wall)
         epoch_cpu_s.append(time.thread_time() - cpu)
-        accuracy = validate(network, forward, validation_images, validation_labels, (mean_C, std_C))
+        accuracy = validate(network, forward, validation_images, validation_labels, (mean_R, std_R))
     Report(len(train_labels), epoch_s, epoch_cpu_s, accuracy, num_parameters(network)).tell()
 
 

@@ -18,7 +18,7 @@ from fastai.torch_core import set_seed
 from fastai.vision.augment import FlipItem, RandomResizedCrop
 from fastai.vision.core import PILImage
 from fastai.vision.data import ImageBlock
-from network import num_parameters, three_blocks
+from network import build_network, num_parameters
 from workload import MEAN_C, NUM_CLASSES, STD_C, Report, Workload
 
 
@@ -74,7 +74,7 @@ def main() -> None:
     callbacks = [clock, Autocast()] if workload.precision == "bf16" else [clock]
     learner = Learner(
         loaders,
-        three_blocks(workload.width),
+        build_network(workload.network),
         loss_func=torch.nn.CrossEntropyLoss(),
         opt_func=partial(SGD, mom=0.9),
         metrics=accuracy,

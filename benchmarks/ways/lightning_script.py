@@ -8,7 +8,7 @@ import warnings
 import lightning
 import torch
 from array_dataset import ArrayDataset
-from network import num_parameters, three_blocks
+from network import build_network, num_parameters
 from torch.nn import functional
 from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassAccuracy
@@ -19,7 +19,7 @@ from workload import MEAN_C, NUM_CLASSES, STD_C, Report, Workload
 class Classifier(lightning.LightningModule):
     def __init__(self, workload: Workload) -> None:
         super().__init__()
-        self.network, self.lr = three_blocks(workload.width), workload.lr
+        self.network, self.lr = build_network(workload.network), workload.lr
         self.accuracy = MulticlassAccuracy(NUM_CLASSES, average="micro")
 
     def training_step(self, batch, index):

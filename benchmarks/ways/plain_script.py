@@ -6,7 +6,7 @@ import time
 
 import torch
 from array_dataset import ArrayDataset
-from network import num_parameters, three_blocks
+from network import build_network, num_parameters
 from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import transforms
@@ -37,7 +37,7 @@ def main() -> None:
     )
     validation = DataLoader(ArrayDataset(validation_images, validation_labels, plain), 256, **options)
 
-    network = three_blocks(workload.width)
+    network = build_network(workload.network)
     optimizer = torch.optim.SGD(network.parameters(), lr=workload.lr, momentum=0.9)
     criterion = nn.CrossEntropyLoss()
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=workload.precision == "bf16")

@@ -6,7 +6,7 @@ import time
 
 import torch
 from array_dataset import ArrayDataset
-from network import num_parameters, three_blocks
+from network import build_network, num_parameters
 from timm.data import create_loader
 from timm.optim import create_optimizer_v2
 from timm.utils import AverageMeter, accuracy, random_seed
@@ -44,7 +44,7 @@ def main() -> None:
         ArrayDataset(validation_images, validation_labels), batch_size=256, is_training=False, crop_pct=1.0, **shared
     )
 
-    network = three_blocks(workload.width)
+    network = build_network(workload.network)
     optimizer = create_optimizer_v2(network, opt="momentum", lr=workload.lr, momentum=0.9, weight_decay=0.0)
     train_loss, validate_loss = nn.CrossEntropyLoss(), nn.CrossEntropyLoss()
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=workload.precision == "bf16")

@@ -16,8 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 NUM_CLASSES = 10
-PARAMETERS = {32: 94_762, 16: 24_346}
-"""Parameters of the network by the channels of its first block: what every way must report."""
+PARAMETERS = {
+    "three-blocks-32": 94_762,
+    "three-blocks-16": 24_346,
+    "resnet18": 11_181_642,
+    "resnet50": 23_528_522,
+    "mobilenet_v2": 2_236_682,
+    "shufflenet_v2_x0_5": 352_042,
+    "squeezenet1_1": 727_626,
+}
+"""Parameters of each network with ten classes: what every way must report."""
 MEAN_C, STD_C = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 """Channel statistics that the scripts normalise with; cnnbench takes its own from the training part."""
 
@@ -29,8 +37,8 @@ class Workload:
     data: str
     """An .npz file with ``train_images`` (uint8, N H W C), ``train_labels``, ``validation_images``, ..."""
     size_px: int
-    width: int
-    """Channels of the first block."""
+    network: str
+    """Its name, one of `PARAMETERS`."""
     epochs: int
     batch_size: int = 64
     lr: float = 0.05
@@ -76,6 +84,8 @@ class Report:
     accuracy: float
     """Accuracy on the validation part after the last epoch."""
     parameters: int
+    flops_per_image: float = 0.0
+    """Of a training step; 0 where they are not counted."""
 
     def tell(self) -> None:
         """Print it as the last line."""
