@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import t as student_t
 
-from cnnbench.stats.omnibus.anova import additive_error, block_word, blocks_word, more_blocks
-from cnnbench.stats.trials.cells import t_interval
+from cnnbench.stats.omnibus.additive import additive_error
+from cnnbench.stats.trials.cells import block_word, blocks_word, more_blocks, t_interval
 from cnnbench.stats.trials.models import design, orthonormal
 from cnnbench.types import Refusal
 
