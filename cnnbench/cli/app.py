@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from cnnbench import __version__
+from cnnbench.cli import options as opt  # noqa: TC001 - typer reads the annotations when the program runs
 
 app = typer.Typer(
     name="cnnbench",
@@ -18,24 +19,6 @@ app = typer.Typer(
 )
 plugins_app = typer.Typer(help="What the installed plugins offer.", no_args_is_help=True)
 app.add_typer(plugins_app, name="plugins")
-
-StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (TOML).", show_default=False)]
-ProfileOption = Annotated[
-    str | None, typer.Option("--profile", metavar="NAME", help="Lay this profile of the study over its defaults.")
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Change one value, e.g. design.replicates=8; may be repeated."),
-]
-RunsDirOption = Annotated[Path, typer.Option("--runs-dir", metavar="DIR", help="Folder of all runs.")]
-WorkersOption = Annotated[
-    int | None,
-    typer.Option("--workers", min=0, metavar="N", help="Worker processes; 0 runs in this process. [default: cores]"),
-]
-DeviceOption = Annotated[
-    str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, or one device such as cuda:1.")
-]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the finding only.")]
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - the shape of an option's callback
@@ -56,20 +39,20 @@ def _root(
 
 @app.command()
 def study(  # noqa: PLR0913 - a command has as many parameters as options
-    study: StudyArgument,
+    study: opt.Study,
     *,
-    profile: ProfileOption = None,
-    assignments: SetOption = None,
-    runs_dir: RunsDirOption = Path("runs"),
-    workers: WorkersOption = None,
-    device: DeviceOption = "auto",
+    profile: opt.Profile = None,
+    assignments: opt.Set = None,
+    runs_dir: opt.RunsDir = Path("runs"),
+    workers: opt.Workers = None,
+    device: opt.Device = "auto",
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
     checkpoint_every: Annotated[
         float,
         typer.Option("--checkpoint-every", min=0, metavar="SECONDS", help="Least time between checkpoints of a trial."),
     ] = 30.0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what the run folder holds.")] = False,
-    quiet: QuietOption = False,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Run a study: plan, train what is missing, test, and write the report."""
     from cnnbench.environment import tune_process  # noqa: PLC0415 - before numpy and torch
@@ -88,11 +71,11 @@ def study(  # noqa: PLR0913 - a command has as many parameters as options
 
 @app.command()
 def plan(
-    study: StudyArgument,
+    study: opt.Study,
     *,
-    profile: ProfileOption = None,
-    assignments: SetOption = None,
-    runs_dir: RunsDirOption = Path("runs"),
+    profile: opt.Profile = None,
+    assignments: opt.Set = None,
+    runs_dir: opt.RunsDir = Path("runs"),
 ) -> None:
     """Show what a study would do: factors, cells, infeasible cells, trials, expected time."""
     from cnnbench.environment import tune_process  # noqa: PLC0415 - before numpy and torch
@@ -105,12 +88,12 @@ def plan(
 
 @app.command()
 def doctor(  # noqa: PLR0913 - a command has as many parameters as options
-    study: StudyArgument,
+    study: opt.Study,
     *,
-    profile: ProfileOption = None,
-    assignments: SetOption = None,
-    runs_dir: RunsDirOption = Path("runs"),
-    device: DeviceOption = "auto",
+    profile: opt.Profile = None,
+    assignments: opt.Set = None,
+    runs_dir: opt.RunsDir = Path("runs"),
+    device: opt.Device = "auto",
     budget: Annotated[
         float, typer.Option("--budget", min=0, metavar="SECONDS", help="Time for the checks that train.")
     ] = 60.0,
@@ -138,7 +121,7 @@ def report(
     markdown: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write one page of Markdown with its figures there, too.")
     ] = None,
-    quiet: QuietOption = False,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Analyse a run folder again and rewrite its report."""
     from cnnbench.cli.commands import write_and_print  # noqa: PLC0415 - see the module's docstring
@@ -148,62 +131,28 @@ def report(
 
 @app.command()
 def analyse(  # noqa: PLR0913 - a command has as many parameters as options
-    source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="A CSV file of results, or a run folder.", show_default=False)
-    ],
+    source: opt.Source,
     *,
-    response: Annotated[str | None, typer.Option(metavar="COLUMN", help="The result of each trial.")] = None,
-    factors: Annotated[
-        str | None, typer.Option(metavar="COLUMNS", help="The factors, separated by commas: depth,size.")
-    ] = None,
-    block: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Which trials share their seeds; the analysis is paired then.")
-    ] = None,
-    ordered: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Factors with an order: depth=log2,epochs=linear.")
-    ] = None,
-    random: Annotated[
-        str | None, typer.Option(metavar="FACTOR", help="The factor whose levels are a sample, such as datasets.")
-    ] = None,
-    nested_in: Annotated[
-        str | None,
-        typer.Option(metavar="FACTORS", help="Factors at whose levels the same --block value means another block."),
-    ] = None,
-    scale: Annotated[Literal["raw", "log", "logit"], typer.Option(help="The scale of the analysis.")] = "raw",
-    primary: Annotated[
-        str | None, typer.Option(metavar="CONTRAST", help='The hypothesis, levels of --over: "gradual - none".')
-    ] = None,
-    over: Annotated[str | None, typer.Option(metavar="FACTOR", help="The factor of --primary.")] = None,
-    slope: Annotated[
-        str | None, typer.Option(metavar="COLUMNS", help="Or: the slope over one or two ordered factors.")
-    ] = None,
-    interaction: Annotated[
-        str | None, typer.Option(metavar="COLUMNS", help="Or: the interaction of two or three factors.")
-    ] = None,
-    margin: Annotated[
-        float | None, typer.Option(metavar="NUMBER", help="Smallest effect of interest, on the scale of the analysis.")
-    ] = None,
-    alpha: Annotated[float, typer.Option(metavar="NUMBER", help="Significance level, below 0.5.")] = 0.05,
-    test_size: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN|NUMBER", help="How many examples each response is a share of, e.g. n_test."),
-    ] = None,
-    blocks_are: Annotated[
-        Literal["seeds", "datasets", "examples"] | None,
-        typer.Option(help="What the blocks are. [default: told from the name of the column]", show_default=False),
-    ] = None,
-    higher_is_better: Annotated[
-        bool | None,
-        typer.Option("--higher-is-better/--lower-is-better", help="Which end of the response has rank 1."),
-    ] = None,
-    control: Annotated[
-        str | None, typer.Option(metavar="LEVEL", help="Compare the ranks of the other levels with this one's.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, with all digits.")] = False,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write tests and effects as one flat table.")] = None,
-    r_script: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write an R script that computes the tables anew.")
-    ] = None,
+    response: opt.Response = None,
+    factors: opt.Factors = None,
+    block: opt.Block = None,
+    ordered: opt.Ordered = None,
+    random: opt.Random = None,
+    nested_in: opt.NestedIn = None,
+    scale: opt.Scale = "raw",
+    primary: opt.Primary = None,
+    over: opt.Over = None,
+    slope: opt.Slope = None,
+    interaction: opt.Interaction = None,
+    margin: opt.Margin = None,
+    alpha: opt.Alpha = 0.05,
+    test_size: opt.TestSize = None,
+    blocks_are: opt.BlocksAre = None,
+    higher_is_better: opt.HigherIsBetter = None,
+    control: opt.Control = None,
+    as_json: opt.Json = False,
+    csv: opt.Csv = None,
+    r_script: opt.RScript = None,
 ) -> None:
     """Analyse a table of results, or a run folder again, without writing a report."""
     from cnnbench.cli.analyse import Plan, analyse_source  # noqa: PLC0415 - see the module's docstring
@@ -275,10 +224,10 @@ def compare(  # noqa: PLR0913 - a command has as many parameters as options
 
 @app.command()
 def power(  # noqa: PLR0913 - a command has as many parameters as options
-    study: StudyArgument,
+    study: opt.Study,
     *,
-    profile: ProfileOption = None,
-    assignments: SetOption = None,
+    profile: opt.Profile = None,
+    assignments: opt.Set = None,
     pilot: Annotated[
         Path | None, typer.Option("--from", metavar="RUN", help="A pilot's run folder, whose trials show the noise.")
     ] = None,

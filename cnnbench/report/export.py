@@ -25,7 +25,7 @@ def findings_json(view: StudyView) -> str:
     Keys at the top: ``format`` (this layout's version), ``profile``, and the fields of `cnnbench.types.Findings`:
     ``study``, ``question``, ``alpha``, ``confirmatory``, ``responses``, ``exclusions``, ``references``, ``claims``,
     ``versions``, ``null_rate``, ``self_check``. Below them every key is the field of the value it comes from (see
-    `cnnbench.types.findings`).
+    `cnnbench.types`).
     """
     document = {"format": FORMAT, "profile": view.profile, **plain(view.findings)}
     return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2) + "\n"

@@ -1,8 +1,9 @@
 """Frozen values that cross rooms; no behaviour.
 
 ``plan`` holds what is decided before anything runs, ``results`` what a trial returns, ``findings`` what the analysis
-concludes, ``comparisons`` what comparing over blocks does, ``seeds`` how many seeds it needs, and ``view`` what a
-report is written from.
+concludes, with ``estimates``, ``noise`` and ``proofs`` that they are made of, ``comparisons`` what comparing over
+blocks does, ``decisions`` what a study decides while it runs, ``seeds`` how many it needs, ``checkup`` what the doctor
+finds, and ``view`` what a report is written from.
 """
 
 from cnnbench.types.checkup import Checkup, Condition, Diagnosis
@@ -20,31 +21,9 @@ from cnnbench.types.comparisons import (
     Source,
 )
 from cnnbench.types.decisions import Choice, Decision, Look, Standing
-from cnnbench.types.findings import (
-    Cell,
-    Claim,
-    Classical,
-    DesignAudit,
-    Effect,
-    EstimatedMean,
-    Findings,
-    Interval,
-    MixedModel,
-    NullRate,
-    OtherScale,
-    RandomComponent,
-    ReferenceCheck,
-    Refusal,
-    Residuals,
-    ResponseFindings,
-    SelfCheck,
-    StageFindings,
-    TestRow,
-    TestTable,
-    VarianceBudget,
-    VarianceComponent,
-    Verdict,
-)
+from cnnbench.types.estimates import Cell, Classical, Effect, EstimatedMean, Interval, TestRow, TestTable, Verdict
+from cnnbench.types.findings import DesignAudit, Findings, OtherScale, Refusal, ResponseFindings, StageFindings
+from cnnbench.types.noise import MixedModel, RandomComponent, Residuals, VarianceBudget, VarianceComponent
 from cnnbench.types.plan import (
     STREAMS,
     DatasetInfo,
@@ -58,6 +37,7 @@ from cnnbench.types.plan import (
     Stream,
     Trial,
 )
+from cnnbench.types.proofs import Claim, NullRate, ReferenceCheck, SelfCheck
 from cnnbench.types.results import (
     COST_RESPONSES,
     Cost,

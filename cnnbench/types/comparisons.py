@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cnnbench.types.findings import Effect, Interval, Refusal
+    from cnnbench.types.estimates import Effect, Interval
+    from cnnbench.types.findings import Refusal
     from cnnbench.types.plan import Level
 
 Blocks = Literal["seeds", "datasets", "examples"]

@@ -1,6 +1,7 @@
 """What the analysis concludes.
 
-Every number a report prints stands in here, at full precision, so that terminal, HTML, CSV and JSON agree.
+Every number a report prints stands in here, at full precision, so that terminal, HTML, CSV and JSON agree. What it is
+made of is beside it: ``estimates``, ``noise`` and ``proofs``.
 """
 
 from __future__ import annotations
@@ -13,236 +14,10 @@ if TYPE_CHECKING:
 
     from cnnbench.types.comparisons import ExampleComparison, RankComparison
     from cnnbench.types.decisions import Choice, Look
+    from cnnbench.types.estimates import Cell, Effect, EstimatedMean, TestTable
+    from cnnbench.types.noise import MixedModel, Residuals, VarianceBudget
     from cnnbench.types.plan import Exclusion, Factor, Level
-
-Verdict = Literal["different", "equivalent", "undetermined"]
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A confidence interval."""
-
-    low: float
-    high: float
-    level: float = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """Observed responses of one cell, or a marginal mean over the factors that are not in ``levels``."""
-
-    levels: Mapping[str, Level]
-    n: int
-    mean: float | None
-    sd: float | None
-    """None with fewer than two trials."""
-    interval: Interval | None
-    se: float | None = None
-    """Standard error of the mean, with the same method as the interval."""
-    df: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TestRow:
-    """One line of a test table."""
-
-    __test__ = False  # the name is the field's, pytest shall not collect it
-
-    term: str
-    """Factors joined by ``:``, e.g. ``depth:regime``."""
-    statistic: float | None
-    df1: float | None
-    df2: float | None
-    p: float | None
-    sum_sq: float | None = None
-    p_adjusted: float | None = None
-    partial_eta_sq: float | None = None
-    partial_eta_sq_interval: Interval | None = None
-    epsilon: float | None = None
-    """Sphericity correction used (Greenhouse-Geisser), where the test has one."""
-    note: str = ""
-    partial_omega_sq: float | None = None
-    """Less biased than partial eta squared; negative where F is below 1."""
-    p_uncorrected: float | None = None
-    """If sphericity held, where ``p`` is corrected for that it may not."""
-    epsilon_hf: float | None = None
-    """Huynh-Feldt's correction beside ``epsilon``; as published, so it may exceed 1."""
-    p_hf: float | None = None
-    partial_omega_sq_interval: Interval | None = None
-    """The interval of the noncentral F at the F that partial omega squared implies, as in R's effectsize."""
-
-
-@dataclass(frozen=True, slots=True)
-class TestTable:
-    """Tests that belong together."""
-
-    __test__ = False
-
-    key: str
-    """Stable name, e.g. ``anova_type3``, ``rm_anova``."""
-    title: str
-    method: str
-    """One sentence on model, coding and error term."""
-    rows: tuple[TestRow, ...]
-    statistic_name: str = "F"
-    family: str = ""
-    """The family over which ``p_adjusted`` was taken, with its size; empty where nothing was adjusted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Classical:
-    """The same estimate under the assumptions of R's emmeans: one variance for all cells.
-
-    Independent trials: the pooled variance. Shared seeds with gaps: replicates as fixed blocks over all trials. Nested
-    seeds: the variance of the per-seed values pooled over the whole plots. One trial per cell: the main-effects model.
-    """
-
-    method: str
-    estimate: float
-    se: float
-    df: float
-    statistic: float
-    p: float
-    interval: Interval
-    p_holm: float | None = None
-    """Adjusted over the same family as the effect's own p."""
-    p_tukey: float | None = None
-    """Adjusted by the studentized range; pairwise comparisons only."""
-    equivalence_p: float | None = None
-    """Larger of the two one-sided p values against +-margin, not adjusted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """An estimate with its uncertainty: the answer to one hypothesis, or one contrast of a family."""
-
-    key: str
-    """Stable name, unique in the findings of a response."""
-    label: str
-    """As it is printed, e.g. ``gradual - none``."""
-    role: Literal["primary", "further", "family"]
-    """``family``: an exploratory contrast among all of its kind."""
-    method: str
-    estimate: float
-    """On the analysis scale: response units, or log units with scale ``log``."""
-    se: float | None
-    df: float | None
-    statistic: float | None
-    p: float | None
-    interval: Interval | None
-    n: int
-    """Replicates (paired) or trials (independent) behind it."""
-    p_adjusted: float | None = None
-    family: str = ""
-    ratio: float | None = None
-    """exp(estimate) with scale ``log``: the ratio of geometric means."""
-    ratio_interval: Interval | None = None
-    robust_p: float | None = None
-    robust_method: str = ""
-    """The second analysis, beside the one that decides: exact sign-flip (paired), pooled variance or classical F
-    (independent). A conclusion is robust only if both agree."""
-    equivalence_p: float | None = None
-    """Larger of the two one-sided p values against +-margin."""
-    verdict: Verdict | None = None
-    sentence: str = ""
-    """The effect in plain language, with its interval."""
-    classical: Classical | None = None
-    hedges_g: float | None = None
-    """Paired: standardised by the spread of the per-seed values. Independent: by the pooled SD within cells, for
-    differences between averages of cells only."""
-    hedges_g_interval: Interval | None = None
-    cliffs_delta: float | None = None
-    """P(first > second) - P(first < second) for a random trial of each, where the effect compares two cells."""
-    mixed: Classical | None = None
-    """The same estimate from the mixed model, Satterthwaite's degrees of freedom; where there is one."""
-    complete: Classical | None = None
-    """The same t over the blocks that have every cell, where others count, too, that lack a cell without weight."""
-
-
-@dataclass(frozen=True, slots=True)
-class OtherScale:
-    """The same questions on another scale, beside the one that was declared: is a finding a matter of the scale?"""
-
-    scale: Literal["raw", "log", "logit"]
-    method: str
-    """The transformation in words."""
-    effect: Effect | None
-    """The primary hypothesis there; None where there is none or it cannot be tested."""
-    tests: tuple[TestTable, ...]
-    sentence: str
-    """What the two scales agree and disagree on."""
-
-
-@dataclass(frozen=True, slots=True)
-class VarianceComponent:
-    """A source of the differences between trials of the same cell."""
-
-    name: str
-    """``seed``, ``residual`` or ``examples``."""
-    variance: float
-    """In squared units of the response; below zero where the estimate is (the source cannot be told from none)."""
-    sd: float
-    """Its square root, 0 for a negative estimate."""
-    df: float | None
-    """Degrees of freedom of the mean square that it rests on; None for the binomial variance of the examples."""
-    meaning: str
-
-
-@dataclass(frozen=True, slots=True)
-class VarianceBudget:
-    """Where the noise of a response comes from, in its own unit."""
-
-    components: tuple[VarianceComponent, ...]
-    pairing_gain: float | None
-    """Variance of the primary effect without the pairing over that with it: so many times more unpaired trials would
-    be needed. None for independent trials."""
-    mean_examples: float | None
-    """Evaluated examples of a trial, where they are known."""
-    population: str
-    """What the findings generalise to, in a sentence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Residuals:
-    """What the model of the design leaves of the trials, on the analysis scale, in ascending order of the residual."""
-
-    fitted: tuple[float, ...]
-    residual: tuple[float, ...]
-    quantile: tuple[float, ...]
-    """The standard normal quantile of each residual's rank."""
-    num: int
-    """Residuals in all; of more than 1,000 the extremes and an even selection are kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A published statement, held against this study."""
-
-    source: str
-    quote: str
-    expected: Literal["positive", "negative", "none"]
-    response: str
-    effect: Effect | None
-    verdict: Literal["confirmed", "refuted", "undetermined"]
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceCheck:
-    """A published number beside ours."""
-
-    source: str
-    quote: str
-    response: str
-    cell: Mapping[str, Level]
-    published: float
-    ours: Cell | None
-    """None where this study has no such cell."""
-    difference: float | None
-    """Ours minus published."""
-    interval: Interval | None
-    p: float | None
-    sentence: str
+    from cnnbench.types.proofs import Claim, NullRate, ReferenceCheck, SelfCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,51 +63,17 @@ class DesignAudit:
 
 
 @dataclass(frozen=True, slots=True)
-class RandomComponent:
-    """One random effect of a mixed model."""
+class OtherScale:
+    """The same questions on another scale, beside the one that was declared: is a finding a matter of the scale?"""
 
-    group: str
-    """What shares it: ``replicate``, ``dataset``, ``dataset:depth``."""
-    num_groups: int
-    variance: float
-    """On the analysis scale, squared; exactly 0.0 in a singular fit."""
-    sd: float
-    lr_statistic: float
-    """Restricted likelihood ratio against the model without it."""
-    p: float
-    """Of chi squared on 1 df, as in lmerTest's ``ranova``; conservative, because zero is the edge of what can be."""
-
-
-@dataclass(frozen=True, slots=True)
-class EstimatedMean:
-    """Mean of the cells that have some levels, by a model on the analysis scale."""
-
-    levels: Mapping[str, Level]
-    mean: float
-    se: float
-    df: float
-    interval: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class MixedModel:
-    """A mixed model's random part and its means; its tests are in ``further_tests``."""
-
-    formula: str
-    """As R's lme4 writes it."""
-    num_trials: int
-    components: tuple[RandomComponent, ...]
-    residual_variance: float
-    intraclass_correlation: float | None
-    """Part of the variance that trials of one group share; with one component only."""
-    log_likelihood: float | None
-    """Restricted, sum coding of the fixed effects; None with missing cells."""
-    singular: bool
-    """Whether a variance is estimated as exactly zero."""
-    left_out: tuple[str, ...]
-    """Random effects that these trials cannot tell from others or from the residual."""
-    means: tuple[EstimatedMean, ...]
-    """Of every level of every factor, unweighted over cells, and of every cell."""
+    scale: Literal["raw", "log", "logit"]
+    method: str
+    """The transformation in words."""
+    effect: Effect | None
+    """The primary hypothesis there; None where there is none or it cannot be tested."""
+    tests: tuple[TestTable, ...]
+    sentence: str
+    """What the two scales agree and disagree on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,56 +111,6 @@ class ResponseFindings:
     of ordered factors."""
     examples: ExampleComparison | None = None
     """Accuracies and pairs, where the response says which example is right."""
-
-
-@dataclass(frozen=True, slots=True)
-class NullRate:
-    """False positives of the primary test, measured on simulated studies of the same design without an effect."""
-
-    response: str
-    effect: str
-    """Label of the primary effect."""
-    method: str
-    """The test that was measured."""
-    alpha: float
-    studies: int
-    rejected: int
-    rate: float
-    interval: Interval
-    """Clopper and Pearson's, of the simulation."""
-    verdict: Literal["as declared", "liberal", "conservative"]
-    """``liberal`` above 1.2 alpha (6 % at 5 %), ``conservative`` below 0.6 alpha (3 %); of the pair where there is one.
-    """
-    coverage: float | None
-    """Share of the intervals that held the truth; None for omnibus tests, which have none."""
-    robust_rate: float | None
-    """Rate of the test beside it, where that is simulated."""
-    robust_method: str
-    pair_rate: float | None
-    """How often at least one of the primary slope and the omnibus interaction rejected, after their correction; None
-    where the primary test stands alone."""
-    pair_method: str
-    """The omnibus test of the pair."""
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class SelfCheck:
-    """What this installation makes of trials whose answers are known."""
-
-    reference: str
-    """Who gave the answers."""
-    cases: int
-    figures: int
-    worst_error: float
-    """Largest relative error among the figures."""
-    worst_figure: str
-    failed: tuple[str, ...]
-    """Figures beyond their tolerance."""
-    certified_digits: float
-    """Fewest correct digits of F over NIST's certified sets."""
-    certified_sets: int
-    sentence: str
 
 
 @dataclass(frozen=True, slots=True)

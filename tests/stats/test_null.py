@@ -22,8 +22,8 @@ from scipy.stats import t as student_t
 from cnnbench.stats.effects.estimate import equivalence_p, estimate
 from cnnbench.stats.effects.questions import contrast, slope
 from cnnbench.stats.multiplicity import holm
-from cnnbench.stats.omnibus.anova import type2_ss, type3_ss
 from cnnbench.stats.omnibus.heteroscedastic import ats, ats_obstacle
+from cnnbench.stats.omnibus.term_tests import type2_ss, type3_ss
 from cnnbench.stats.omnibus.within import within_test
 from cnnbench.stats.trials.cells import CellData, cell_data
 from cnnbench.stats.trials.models import terms

@@ -13,10 +13,10 @@ from cnnbench.stats.effects.effect_size import described
 from cnnbench.stats.effects.estimate import equivalence_p, estimate
 from cnnbench.stats.effects.questions import contrast, hypothesis_label, interaction_contrasts, slope
 from cnnbench.stats.multiplicity import holm
-from cnnbench.stats.omnibus.anova import blocks_word, f_row, more_blocks, type2_ss, type3_ss
 from cnnbench.stats.omnibus.heteroscedastic import ats, ats_obstacle
+from cnnbench.stats.omnibus.term_tests import f_row, type2_ss, type3_ss
 from cnnbench.stats.omnibus.within import complete_means, complete_replicates, within_test
-from cnnbench.stats.trials.cells import level_text
+from cnnbench.stats.trials.cells import blocks_word, level_text, more_blocks
 from cnnbench.stats.trials.models import term_basis, term_name, terms
 from cnnbench.types import Effect, Interval, Refusal
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnbench.stats.multiplicity import holm
-from cnnbench.stats.omnibus.anova import df_note, f_row, type2_ss, type3_ss, within_row
 from cnnbench.stats.omnibus.heteroscedastic import hc3, spread_obstacle, welch_james
+from cnnbench.stats.omnibus.repeated_measures import within_row
+from cnnbench.stats.omnibus.term_tests import df_note, f_row, type2_ss, type3_ss
 from cnnbench.stats.omnibus.within import within_test
 from cnnbench.stats.trials.cells import level_text
 from cnnbench.stats.trials.models import connected, term_basis, term_name, terms
@@ -27,7 +28,7 @@ MOST_FACTORS = 3
 
 
 def further_tests(data: CellData, alpha: float) -> tuple[list[TestTable], list[Refusal]]:
-    """Return the tables that stand beside those of `cnnbench.stats.anova.omnibus`, and what was refused."""
+    """Return the tables that stand beside those of `cnnbench.stats.omnibus.anova.omnibus`, and what was refused."""
     noise = data.ss_within > data.df_within * data.tiny**2
     if not data.active or not data.replicated or not noise:
         return [], []

@@ -15,7 +15,7 @@ from scipy.stats import f as f_distribution
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
-from cnnbench.stats.omnibus.anova import df_note
+from cnnbench.stats.omnibus.term_tests import df_note
 from cnnbench.stats.trials.models import base_of, connected, design, orthonormal, rank, term_columns, term_name, terms
 from cnnbench.types import Refusal, TestRow, TestTable
 

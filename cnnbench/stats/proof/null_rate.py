@@ -15,7 +15,7 @@ from scipy.stats import beta
 
 from cnnbench.stats.effects.answers import question_of
 from cnnbench.stats.engine import PrimaryTest, primary_test
-from cnnbench.stats.omnibus.anova import additive_error
+from cnnbench.stats.omnibus.additive import additive_error
 from cnnbench.stats.omnibus.heteroscedastic import ats_obstacle
 from cnnbench.stats.proof import null_tests
 from cnnbench.stats.proof.cache import keep, kept

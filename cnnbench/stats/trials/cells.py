@@ -281,3 +281,21 @@ def grid(factors: Sequence[Factor]) -> list[Mapping[str, Level]]:
     """Return the cells of the full grid, the last factor varying fastest."""
     names = [factor.name for factor in factors]
     return [dict(zip(names, levels, strict=True)) for levels in product(*(factor.levels for factor in factors))]
+
+
+def block_word(data: CellData) -> str:
+    """Return what a row is: a replicate, a dataset, an example, or the name of a random factor."""
+    return "replicate" if data.block == "seed" else data.block
+
+
+def blocks_word(data: CellData) -> str:
+    """Return what the rows are in the plural: replicates, datasets, levels of a random factor of another name."""
+    known = {"seed": "replicates", "dataset": "datasets", "example": "examples"}
+    return known.get(data.block, f"levels of {data.block}")
+
+
+def more_blocks(data: CellData) -> str:
+    """Say what to do where too few rows are complete."""
+    if data.block == "seed":
+        return "Rerun the failed trials (`--retry-failed`) or add replicates."
+    return f"Run the missing cells, or add {blocks_word(data)}."

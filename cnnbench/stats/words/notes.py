@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnbench.stats.effects.estimate import fixed_block
-from cnnbench.stats.omnibus.anova import blocks_word
+from cnnbench.stats.trials.cells import blocks_word
 from cnnbench.stats.variance import intraclass_correlation, pairing_gain
 from cnnbench.stats.words.wording import p_text
 

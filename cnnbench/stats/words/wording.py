@@ -9,10 +9,10 @@ import numpy as np
 
 from cnnbench.stats.effects.estimate import FEWEST_FOR_SIGN_FLIP
 from cnnbench.stats.effects.questions import step_name
-from cnnbench.stats.omnibus.anova import blocks_word
 from cnnbench.stats.power.noise import observed_noise
 from cnnbench.stats.power.seeds import seeds_to_settle
 from cnnbench.stats.power.t_test import t_test
+from cnnbench.stats.trials.cells import blocks_word
 from cnnbench.types import Refusal
 
 if TYPE_CHECKING:

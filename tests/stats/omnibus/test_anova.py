@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from scipy.stats import f_oneway
 
-from cnnbench.stats.omnibus.anova import omnibus, type2_ss, type3_ss
+from cnnbench.stats.omnibus.anova import omnibus
+from cnnbench.stats.omnibus.term_tests import type2_ss, type3_ss
 from cnnbench.stats.trials.cells import cell_data
 from cnnbench.stats.trials.models import terms
 from cnnbench.types import Factor
