@@ -3,7 +3,9 @@
 A block is 32 consecutive images. A work folder holds one file of rows for each size, one for the facts about each image
 (`FACTS`), beside each file its marks, one byte for each block, and ``states.npy``, what the source of each image looked
 like. Two things make it safe against every end of the process and of the machine: a block is marked only after its rows
-have been flushed to the disk, and the marks of images whose source has changed are taken away before anything else.
+have been flushed to the disk, and the marks of images whose source has changed are taken away before anything else. A
+folder without ``states.npy``, which is written with the first marks, is worth nothing: what takes a second is flushed
+once.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ class WorkFolder:
         """
         self.path, self.num_images = path, len(states)
         self.num_blocks = -(-self.num_images // BLOCK_IMAGES)
-        self._states_NS = _hashed(states)
+        self._states_NS, self._new_states = _hashed(states), True
         self._forget_changed()
         self._rows: dict[str, Rows] = {}
         self._marks: dict[str, NDArray[np.bool_]] = {}
@@ -119,7 +121,6 @@ class WorkFolder:
             raise
         if not self.has("facts"):
             self._begin("facts", (self.num_images,), FACTS)
-        save_array(self.path / "states.npy", self._states_NS, self.path)
         for name, shape in shapes.items():
             self._rows[name] = Rows(self._file(name), shape, _data_offset(self._file(name)))
         self._marks = {name: self._read_marks(name) for name in ("facts", *shapes)}
@@ -160,7 +161,10 @@ class WorkFolder:
             with self._marks_file(name).open("r+b") as file:
                 file.write(done_B.tobytes())
             _flush(self._marks_file(name))
+        if self._new_states:
+            save_array(self.path / "states.npy", self._states_NS, self.path)
         self._new.clear()
+        self._new_states = False
 
     def leave(self) -> None:
         """Keep what is decoded for the next process; where that is nothing, give back its place on the disk."""
@@ -191,6 +195,7 @@ class WorkFolder:
             self.remove()
             return
         changed_N = (before_NS != self._states_NS).any(axis=1)
+        self._new_states = bool(changed_N.any())
         changed_B = np.add.reduceat(changed_N, np.arange(0, self.num_images, BLOCK_IMAGES)) > 0
         if changed_B.all():
             self.remove()
@@ -207,14 +212,15 @@ class WorkFolder:
 
     def _begin(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._drop(name)
-        with renamed(self._file(name), self.path) as temporary, temporary.open("w+b") as file:
+        flush = (self.path / "states.npy").exists()
+        with renamed(self._file(name), self.path, flush=flush) as temporary, temporary.open("w+b") as file:
             header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
             num_bytes = file.tell() + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
             file.truncate(num_bytes)
             if hasattr(os, "posix_fallocate"):  # a disk that is too small is found now, not after hours
                 os.posix_fallocate(file.fileno(), 0, num_bytes)
-        with renamed(self._marks_file(name), self.path) as temporary:
+        with renamed(self._marks_file(name), self.path, flush=flush) as temporary:
             temporary.write_bytes(bytes(self.num_blocks))
 
     def _drop(self, name: str) -> None:
@@ -229,12 +235,13 @@ class WorkFolder:
 
 
 @contextlib.contextmanager
-def renamed(path: Path, folder: Path) -> Iterator[Path]:
-    """Give a temporary name in a folder to write under; a file of the real name is whole and on the disk."""
+def renamed(path: Path, folder: Path, *, flush: bool = True) -> Iterator[Path]:
+    """Give a temporary name in a folder to write under; a file of the real name is whole and, flushed, on the disk."""
     temporary = folder / f".new-{path.name}"
     try:
         yield temporary
-        _flush(temporary)
+        if flush:
+            _flush(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -58,6 +58,9 @@ def test_what_was_committed_is_there_for_the_next_process_and_nothing_else(tmp_p
 def test_rows_are_on_the_disk_before_they_are_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """After a power cut a block that is marked must be whole: marks that come first would lie."""
     work = work_in(tmp_path / "work")
+    do(work, work.tasks()[0], 7)
+    work.commit()
+    work = work_in(tmp_path / "work")
     flushed: list[tuple[str, bytes]] = []
 
     def fsync(descriptor: int) -> None:
@@ -65,15 +68,25 @@ def test_rows_are_on_the_disk_before_they_are_marked(tmp_path: Path, monkeypatch
         flushed.append((name, (tmp_path / "work" / "images-crop-2.done").read_bytes()))
 
     monkeypatch.setattr(os, "fsync", fsync)
-    do(work, work.tasks()[1], 7)
+    do(work, work.tasks()[0], 7)
     work.commit()
     work.commit()
 
     names = [name for name, _ in flushed]
     assert sorted(names) == ["facts.done", "facts.npy", "images-crop-2.done", "images-crop-2.npy"]
     rows_are_flushed = max(names.index("facts.npy"), names.index("images-crop-2.npy"))
-    assert [marks for _, marks in flushed[: rows_are_flushed + 1]] == [bytes(3)] * (rows_are_flushed + 1)
-    assert flushed[-1][1] == bytes([0, 1, 0])
+    assert [marks for _, marks in flushed[: rows_are_flushed + 1]] == [bytes([1, 0, 0])] * (rows_are_flushed + 1)
+    assert flushed[-1][1] == bytes([1, 1, 0])
+
+
+def test_what_was_never_committed_is_worth_nothing(tmp_path: Path):
+    """Its files were not flushed when they were begun: after a power cut they may hold anything."""
+    work = work_in(tmp_path / "work")
+    do(work, work.tasks()[0], 7)
+    for file in (tmp_path / "work").iterdir():
+        file.write_bytes(b"")
+
+    assert [task.block for task in work_in(tmp_path / "work").tasks()] == [0, 1, 2]
 
 
 def test_a_disk_that_is_too_small_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
