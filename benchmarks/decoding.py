@@ -2,9 +2,9 @@
 
     python benchmarks/decoding.py PATH [--sizes 128 224] [--rounds 5]
 
-PATH is what an `image-folder` may be: a folder, or a zip archive. Each round decodes it twice, each time in a process of
-its own with an empty cache; the ratio is taken within rounds. CPU seconds stand beside wall seconds: where a machine does
-other things as well, they say what more processes cost, and the wall says nothing.
+PATH is what an `image-folder` may be: a folder, or a zip archive. Each round decodes it twice, each time in a process
+of its own with an empty cache; the ratio is taken within rounds. CPU seconds stand beside wall seconds: where a machine
+does other things as well, they say what more processes cost, and the wall says nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import typer
 
 
 def once(path: str, sizes_px: list[int], cores: int) -> dict[str, float]:
@@ -60,7 +62,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.cores:
-        print(json.dumps(measured(given.path, given.sizes, given.cores)))
+        typer.echo(json.dumps(measured(given.path, given.sizes, given.cores)))
         return
     most = len(os.sched_getaffinity(0))
     rounds = []
@@ -70,10 +72,12 @@ def main() -> None:
     for cores in (1, most):
         rate = statistics.median(one[cores]["images"] / one[cores]["wall_s"] for one in rounds)
         cpu_s = statistics.median(one[cores]["cpu_s"] for one in rounds)
-        print(f"{cores} cores: {rate:.0f} images/s, {cpu_s:.2f} s of CPU (medians of {given.rounds})")
+        typer.echo(f"{cores} cores: {rate:.0f} images/s, {cpu_s:.2f} s of CPU (medians of {given.rounds})")
     ratios = sorted(one[1]["wall_s"] / one[most]["wall_s"] for one in rounds)
     spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
-    print(f"{most} cores are {statistics.median(ratios):.2f} ({spread}) times as fast; load {os.getloadavg()[0]:.1f}")
+    typer.echo(
+        f"{most} cores are {statistics.median(ratios):.2f} ({spread}) times as fast; load {os.getloadavg()[0]:.1f}"
+    )
 
 
 if __name__ == "__main__":
