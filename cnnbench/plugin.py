@@ -87,7 +87,9 @@ class ImageArrays:
 
     images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
     """N images as C x H x W uint8 with C = 1 or 3; one N x C x H x W array (also memory-mapped) where all sizes agree,
-    else a sequence whose items may be decoded on access. The engine reads every item once, in order."""
+    else a sequence whose items may be decoded on access. An item is the same whenever and wherever it is taken: a
+    sequence that can be pickled is read in several processes at once, in any order, after having been pickled; one that
+    cannot be, because it holds an open file say, in one process."""
     label_N: NDArray[np.int64]
     """Class of each image, 0 to K - 1."""
     class_names: tuple[str, ...]
@@ -99,6 +101,10 @@ class ImageArrays:
     stand on both sides of a split. An image that belongs to nothing has a name of its own."""
     name_N: Sequence[str] | None = None
     """Name of each image, e.g. its file: what the doctor calls it. No part of a trial's identity."""
+    state_N: Sequence[str] | None = None
+    """For each image a text that changes when its source does (path, size and time of its file), and with whatever else
+    decides what becomes of it. A preparation that was interrupted goes on with the images whose texts are the same;
+    without texts it goes on only if `Dataset.source_state` is the same. No part of a trial's identity."""
 
 
 @dataclass(frozen=True, slots=True)

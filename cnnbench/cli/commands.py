@@ -91,14 +91,14 @@ def _console(*, quiet: bool) -> Console:
 
 
 def _prepare_progress(console: Console) -> Callable[[str, int, int], None]:
-    """Return what tells of decoding: one line for each dataset, when it takes long enough to be noticed."""
+    """Return what tells of decoding: a line at the end, and before it some where it takes long enough to be noticed."""
     started: dict[str, float] = {}
 
     def progress(name: str, done: int, total: int) -> None:
-        first = started.setdefault(name, time.monotonic())
-        if done in (0, total) or time.monotonic() - first > _TELL_AFTER_S:
+        if name not in started or done == total or time.monotonic() - started[name] > _TELL_AFTER_S:
             started[name] = time.monotonic()
-            console.print(Text(f"Preparing {name}: {done} of {total} images", style="dim"))
+            count = f": {done} of {total} images" if total else "."
+            console.print(Text(f"Preparing {name}{count}", style="dim"))
 
     return progress
 

@@ -5,6 +5,7 @@ Shapes: B batch, N examples, C channels, H/W pixels.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -62,7 +63,9 @@ class TrainingData:
         device: torch.device,
     ) -> None:
         self.device, self.normalization = device, normalization
-        self.images_NCHW = torch.from_numpy(images_NCHW)
+        with warnings.catch_warnings():  # torch warns of arrays that must not be written to; batches are copies
+            warnings.simplefilter("ignore", UserWarning)
+            self.images_NCHW = torch.from_numpy(images_NCHW)
         self.label_N = torch.from_numpy(label_N).to(device)
         self._copies_MCHW: torch.Tensor | None = None
         if device.type != "cpu" and self.images_NCHW.nbytes < _free_bytes(device) // 2:

@@ -3,7 +3,8 @@
 A prepared dataset is a folder in the cache: ``meta.json``, ``labels.npy``, ``splits.npy`` where the dataset brings its
 own, ``groups.npy`` where it names groups, ``sides.npy`` and ``hashes.npy`` of the images as they were decoded,
 ``names.npy`` where they have names, and one ``images-<resize>-<size>.npy`` (N x C x size x size, uint8) for each size.
-A file that has its final name is whole: each is written under a temporary name and renamed.
+A file that has its final name is whole. What is being decoded lies in a folder beside it, whose name begins with
+``.decoding-``: see `cnnbench.data.blocks`.
 """
 
 from __future__ import annotations
@@ -14,31 +15,38 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import platformdirs
+from filelock import FileLock, Timeout
 
-from cnnbench.data.resize import resize_image
+from cnnbench.data.blocks import WorkFolder, renamed, save_array
+from cnnbench.data.checks import Examples, check_image, reading
+from cnnbench.data.decode import Job, decode_blocks
 from cnnbench.errors import DataError, StoreError
 from cnnbench.plugin import component_identity
 from cnnbench.types import DatasetInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from cnnbench.plugin import Dataset, ImageArrays
+    from cnnbench.data.resize import Resize
+    from cnnbench.plugin import Dataset
 
-_FORMAT = 3
-_SPLITS = ("train", "validation", "test")
+    Progress = Callable[[str, int, int], None]
+    Shapes = Mapping[str, tuple[int, ...]]
+
+_FORMAT = 4
 _WORTH_TELLING_BYTES = 10**9
-
-Resize = Literal["crop", "squash"]
+_COMMIT_EVERY_S = 1.0
+"""Little more than this much work is lost when the process is killed, and flushing costs little of it."""
+_TELL_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +82,11 @@ class PreparedDataset:
         return _load(self.folder / "groups.npy") if self.info.num_groups else None
 
     def images_NCHW(self, size_px: int, resize: str) -> NDArray[np.uint8]:
-        """Return all images at one size, memory-mapped copy-on-write: read it, do not write to it."""
-        return _load(_images_file(self.folder, size_px, resize), mmap_mode="c")
+        """Return all images at one size, mapped into memory to be read only.
+
+        A mapping that could be written to, if only to a copy, is refused by the kernel beyond the size of its memory.
+        """
+        return _load(self.folder / f"{_images(size_px, resize)}.npy", mmap_mode="r")
 
 
 def default_cache_dir() -> Path:
@@ -89,225 +100,215 @@ def prepare(
     sizes_px: Sequence[int],
     resize: Resize,
     cache_dir: Path,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> PreparedDataset:
-    """Make sure that a dataset lies in the cache at all sizes, decoding it at most once.
+    """Make sure that a dataset lies in the cache at all sizes, decoding what is not there.
+
+    An interrupted call is gone on with by the next one. One process at a time decodes a dataset; others wait for it.
 
     Args:
         dataset: The dataset.
         sizes_px: Sides of the square images, px.
         resize: How images that are not square become so.
         cache_dir: The cache.
-        progress: Told (name of the dataset, images done, images in all); of a gigabyte and more beforehand, with the
-            need of disk beside the name.
+        progress: Told (name of the dataset, images done, images in all) about every second and at the end; beforehand
+            where images are done already, and of a gigabyte and more, with the need of disk beside the name; and
+            (a sentence, 0, 0) when it waits for another process.
 
     Raises:
         DataError: The images or labels cannot be used.
+        SetupError: A process that decodes was killed.
         StoreError: The cache cannot be written.
     """
-    identity = json.dumps([_FORMAT, component_identity(dataset), dataset.source_state()], sort_keys=True)
-    folder = cache_dir / "datasets" / f"{dataset.key}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
-    missing = [size for size in sorted(set(sizes_px)) if not _images_file(folder, size, resize).exists()]
+    place = _Place.of(dataset, resize, cache_dir)
     try:
-        if missing or not (folder / "meta.json").exists():
-            _decode(dataset, folder, missing, resize, progress)
+        if place.lacks(sizes_px):
+            with place.locked(dataset, progress):
+                if place.lacks(sizes_px):  # another process may have decoded them meanwhile
+                    _decode(dataset, place, place.missing(sizes_px), progress or _tell_nobody)
     except OSError as error:
         raise StoreError(
-            f"the prepared images cannot be written to {folder}: {error.strerror or error}; free some space, or name "
-            "another folder in the environment variable CNNBENCH_CACHE."
+            f"the prepared images cannot be written to {place.folder}: {error.strerror or error}; free some space, or "
+            "name another folder in the environment variable CNNBENCH_CACHE."
         ) from error
-    meta = json.loads((folder / "meta.json").read_text("utf-8"))
+    meta = json.loads((place.folder / "meta.json").read_text("utf-8"))
     meta["class_names"], meta["class_counts"] = tuple(meta["class_names"]), tuple(meta["class_counts"])
-    return PreparedDataset(DatasetInfo(**meta), folder)
+    return PreparedDataset(DatasetInfo(**meta), place.folder)
 
 
-def _decode(
-    dataset: Dataset,
-    folder: Path,
-    sizes_px: Sequence[int],
-    resize: Resize,
-    progress: Callable[[str, int, int], None] | None,
-) -> None:
-    raw = folder.parent.parent / "raw" / dataset.key
-    raw.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _reading(dataset):
-        arrays = dataset.load(raw)
-    label_N = _checked_labels(dataset, arrays)
-    num_examples = len(label_N)
-    groups = _checked_groups(dataset, arrays)
-    digest = _begun_digest(dataset, arrays, label_N, groups)
-    side_N2, hash_N = np.zeros((num_examples, 2), np.int64), np.zeros(num_examples, np.uint64)
-    channels, label = 0, dataset.key
-    with contextlib.ExitStack() as stack:
-        outputs: dict[int, NDArray[np.uint8]] = {}
-        for position, image_CHW in enumerate(_decoded(dataset, arrays)):
-            _check_image(dataset, image_CHW, position, channels)
-            if not channels:
-                channels = image_CHW.shape[0]
-                need_bytes = num_examples * channels * sum(size**2 for size in sizes_px)
-                label = _announced(dataset, folder, need_bytes, num_examples, progress)
-                for size in sizes_px:
-                    file = _images_file(folder, size, resize)
-                    outputs[size] = stack.enter_context(_new_array(file, (num_examples, channels, size, size)))
-            content = repr(image_CHW.shape).encode() + np.ascontiguousarray(image_CHW).tobytes()
-            digest.update(content)
-            hash_N[position] = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest())
-            side_N2[position] = image_CHW.shape[1:]
-            for size, array_NCHW in outputs.items():
-                array_NCHW[position] = resize_image(image_CHW, size, resize)
-            if progress is not None and (position % 64 == 63 or position == num_examples - 1):
-                progress(label, position + 1, num_examples)
-    counts = np.bincount(label_N, minlength=len(arrays.class_names))
-    info = DatasetInfo(
-        fingerprint=digest.hexdigest(),
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a dataset lies in the cache, and where it is worked on."""
+
+    folder: Path
+    work: Path
+    """Its name does not depend on the state of the source: images that have not changed need not be decoded again."""
+    raw: Path
+    resize: Resize
+
+    @classmethod
+    def of(cls, dataset: Dataset, resize: Resize, cache_dir: Path) -> _Place:
+        identity, all_fields = component_identity(dataset), type(dataset).model_fields
+        unnamed = {name: repr(getattr(dataset, name)) for name, field in all_fields.items() if field.exclude}
+        datasets, state = cache_dir / "datasets", dataset.source_state()
+        return cls(
+            datasets / f"{dataset.key}-{_short_hash([_FORMAT, identity, state])}",
+            datasets / f".decoding-{dataset.key}-{_short_hash([_FORMAT, identity, unnamed])}",
+            cache_dir / "raw" / dataset.key,
+            resize,
+        )
+
+    def missing(self, sizes_px: Sequence[int]) -> list[int]:
+        """Return the sizes that are not there."""
+        files = {size: self.folder / f"{_images(size, self.resize)}.npy" for size in sorted(set(sizes_px))}
+        return [size for size, file in files.items() if not file.exists()]
+
+    def lacks(self, sizes_px: Sequence[int]) -> bool:
+        """Return whether there is anything to decode."""
+        return bool(self.missing(sizes_px)) or not (self.folder / "meta.json").exists()
+
+    @contextlib.contextmanager
+    def locked(self, dataset: Dataset, progress: Progress | None) -> Iterator[None]:
+        """Keep other processes from decoding the dataset; wait where one does."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.work.with_name(f"{self.work.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if progress is not None:
+                progress(f"{dataset.key}: another process is doing it; waiting until it is done", 0, 0)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _decode(dataset: Dataset, place: _Place, sizes_px: Sequence[int], progress: Progress) -> None:
+    """Decode what is missing, and give it its final names; meta.json comes last."""
+    place.raw.mkdir(parents=True, exist_ok=True)
+    with reading(dataset.key):
+        arrays = dataset.load(place.raw)
+    examples = Examples.of(dataset, arrays)
+    state = dataset.source_state()
+    with reading(dataset.key):
+        first_CHW = arrays.images[0]
+    check_image(dataset.key, first_CHW, 0)
+    channels, num_examples = first_CHW.shape[0], len(examples.label_N)
+    shapes: Shapes = {_images(size, place.resize): (channels, size, size) for size in sizes_px}
+    states = [state] * num_examples if arrays.state_N is None else arrays.state_N
+    work = WorkFolder(place.work, [f"{channels} {one}" for one in states])
+    need_bytes = num_examples * sum(int(np.prod(shape)) for name, shape in shapes.items() if not work.has(name))
+    _check_disk(dataset, place.folder, need_bytes)
+    label = _announced(dataset, place.folder, work, shapes, progress)
+    work.reserve(shapes)
+    job = Job(dataset.key, arrays.images, channels, place.resize, work.rows)
+    try:
+        _decode_all(job, work, label, progress)
+        info = _info(examples, work.facts_N, channels)
+        _check_source(dataset, state, place.folder, info)
+    except BaseException:
+        with contextlib.suppress(OSError):  # what went wrong first is what is told
+            work.leave()
+        raise
+    _finish(place, work, info, examples)
+
+
+def _decode_all(job: Job, work: WorkFolder, label: str, progress: Progress) -> None:
+    tasks, total, done = work.tasks(), work.num_images, work.num_done(work.rows)
+    told = committed = time.monotonic()
+    with contextlib.closing(decode_blocks(job, tasks)) as blocks:
+        for task, facts in blocks:
+            work.add(task, facts)
+            done += len(facts)
+            if time.monotonic() - committed >= _COMMIT_EVERY_S:
+                work.commit()
+                committed = time.monotonic()
+            if time.monotonic() - told >= _TELL_EVERY_S:
+                progress(label, done, total)
+                told = time.monotonic()
+    progress(label, total, total)
+
+
+def _info(examples: Examples, facts_N: NDArray[Any], channels: int) -> DatasetInfo:
+    side_N2, counts = facts_N["sides"], np.bincount(examples.label_N, minlength=len(examples.class_names))
+    return DatasetInfo(
+        fingerprint=examples.fingerprint(facts_N["digest"]),
         channels=channels,
-        class_names=arrays.class_names,
+        class_names=examples.class_names,
         class_counts=tuple(int(count) for count in counts),
-        num_examples=num_examples,
+        num_examples=len(examples.label_N),
         min_side_px=int(side_N2.min()),
         max_side_px=int(side_N2.max()),
-        has_splits=arrays.split_N is not None,
-        has_test_split=arrays.split_N is not None and bool((np.asarray(arrays.split_N) == "test").any()),
-        num_groups=len(set(groups or ())),
+        has_splits=examples.splits is not None,
+        has_test_split="test" in (examples.splits or ()),
+        num_groups=len(set(examples.groups or ())),
     )
-    for name, facts in (("labels", label_N), ("sides", side_N2), ("hashes", hash_N)):
-        _save(folder / f"{name}.npy", facts)
-    for name, texts in (("names", arrays.name_N), ("splits", arrays.split_N), ("groups", groups)):
-        if texts is not None:
-            _save(folder / f"{name}.npy", np.asarray(texts, dtype=np.str_))
-    with _renamed(folder / "meta.json") as temporary:
-        temporary.write_text(json.dumps(dataclasses.asdict(info), indent=1), "utf-8")
 
 
-def _begun_digest(
-    dataset: Dataset, arrays: ImageArrays, label_N: NDArray[np.int64], groups: Sequence[str] | None
-) -> hashlib._Hash:
-    """Return the fingerprint's hash with all in it but the images."""
-    digest = hashlib.sha256(json.dumps(list(arrays.class_names)).encode() + label_N.tobytes())
-    if arrays.split_N is not None:
-        digest.update("\n".join(_checked_splits(dataset, arrays)).encode())
-    if groups is not None:
-        digest.update(json.dumps(["groups", *groups]).encode())
-    return digest
+def _check_source(dataset: Dataset, state: str, folder: Path, info: DatasetInfo) -> None:
+    """Refuse images whose files changed meanwhile, or that are not those that lie in the cache at other sizes."""
+    if dataset.source_state() != state:
+        raise DataError(f"the files of `{dataset.key}` changed while they were decoded; run again.")
+    meta = folder / "meta.json"
+    if meta.exists() and json.loads(meta.read_text("utf-8"))["fingerprint"] != info.fingerprint:
+        raise DataError(
+            f"the images of `{dataset.key}` are not those that were decoded at other sizes before, though their source "
+            f"looks the same; delete the folder {folder} and run again."
+        )
 
 
-def _announced(
-    dataset: Dataset,
-    folder: Path,
-    need_bytes: int,
-    num_examples: int,
-    progress: Callable[[str, int, int], None] | None,
-) -> str:
-    """Tell of a large need of disk, and refuse one that cannot be met; return how progress calls the dataset."""
-    free_bytes = shutil.disk_usage(folder).free
+def _finish(place: _Place, work: WorkFolder, info: DatasetInfo, examples: Examples) -> None:
+    place.folder.mkdir(exist_ok=True)
+    for name in work.rows:
+        work.move(name, place.folder / f"{name}.npy")
+    if not (place.folder / "meta.json").exists():
+        hash_N = np.ascontiguousarray(work.facts_N["digest"][:, :8]).view(np.uint64)[:, 0]
+        facts = {"labels": examples.label_N, "sides": work.facts_N["sides"], "hashes": hash_N}
+        texts = {"names": examples.names, "splits": examples.splits, "groups": examples.groups}
+        facts |= {name: np.asarray(text, dtype=np.str_) for name, text in texts.items() if text is not None}
+        for name, array in facts.items():
+            save_array(place.folder / f"{name}.npy", array, work.path)
+        with renamed(place.folder / "meta.json", work.path) as temporary:
+            temporary.write_text(json.dumps(dataclasses.asdict(info), indent=1), "utf-8")
+    work.remove_if_empty()
+
+
+def _check_disk(dataset: Dataset, folder: Path, need_bytes: int) -> None:
+    free_bytes = shutil.disk_usage(folder.parent).free
     if need_bytes > free_bytes:
         raise StoreError(
             f"the prepared images of `{dataset.key}` need {need_bytes / 1e9:.1f} GB, and {folder} has "
             f"{free_bytes / 1e9:.1f} GB left; free some space, use fewer images or sizes, or name another folder in "
             "the environment variable CNNBENCH_CACHE."
         )
-    if need_bytes < _WORTH_TELLING_BYTES:
-        return dataset.key
-    label = f"{dataset.key} ({need_bytes / 1e9:.0f} GB in {folder})"
-    if progress is not None:
-        progress(label, 0, num_examples)
+
+
+def _announced(dataset: Dataset, folder: Path, work: WorkFolder, shapes: Shapes, progress: Progress) -> str:
+    """Tell of a large need of disk and of what is done already; return how progress calls the dataset."""
+    total, done, label = work.num_images, work.num_done(shapes), dataset.key
+    size_bytes = total * sum(int(np.prod(shape)) for shape in shapes.values())
+    if size_bytes >= _WORTH_TELLING_BYTES:
+        label = f"{dataset.key} ({size_bytes / 1e9:.0f} GB in {folder})"
+    if done:
+        label = f"{label}, going on"
+    if done or label != dataset.key:
+        progress(label, done, total)
     return label
 
 
-def _decoded(dataset: Dataset, arrays: ImageArrays) -> Iterator[NDArray[np.uint8]]:
-    """Yield the images; they may be read from their files only now."""
-    for position in range(len(arrays.images)):
-        with _reading(dataset):
-            image_CHW: NDArray[np.uint8] = arrays.images[position]
-        yield image_CHW
+def _tell_nobody(_name: str, _done: int, _total: int) -> None:
+    """Be told nothing but silence."""
 
 
-@contextlib.contextmanager
-def _reading(dataset: Dataset) -> Iterator[None]:
-    """Tell a file that cannot be read from a cache that cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"dataset `{dataset.key}` cannot be read: {error}.") from error
+def _images(size_px: int, resize: str) -> str:
+    return f"images-{resize}-{size_px}"
 
 
-def _checked_labels(dataset: Dataset, arrays: ImageArrays) -> NDArray[np.int64]:
-    label_N = np.asarray(arrays.label_N, dtype=np.int64)
-    num_classes = len(arrays.class_names)
-    name = f"dataset `{dataset.key}`"
-    if len(arrays.images) != len(label_N):
-        raise DataError(f"{name} has {len(arrays.images)} images but {len(label_N)} labels.")
-    if arrays.name_N is not None and len(arrays.name_N) != len(label_N):
-        raise DataError(f"{name} has {len(arrays.name_N)} names but {len(label_N)} labels.")
-    if num_classes < 2:
-        raise DataError(f"{name} has one class only; a classification needs at least two.")
-    if label_N.min(initial=0) < 0 or label_N.max(initial=0) >= num_classes:
-        raise DataError(f"{name} has a label outside 0 to {num_classes - 1}.")
-    empty = np.flatnonzero(np.bincount(label_N, minlength=num_classes) == 0)
-    if empty.size:
-        raise DataError(f"{name}: the class `{arrays.class_names[empty[0]]}` has no image; add some, or leave it out.")
-    return label_N
+def _short_hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _checked_splits(dataset: Dataset, arrays: ImageArrays) -> list[str]:
-    splits = [str(split) for split in np.asarray(arrays.split_N)]
-    unknown = sorted(set(splits) - set(_SPLITS))
-    if unknown or len(splits) != len(arrays.label_N):
-        raise DataError(f"dataset `{dataset.key}` brings splits that are not {', '.join(_SPLITS)} for each image.")
-    return splits
-
-
-def _checked_groups(dataset: Dataset, arrays: ImageArrays) -> list[str] | None:
-    if arrays.group_N is None:
-        return None
-    groups = [str(group) for group in np.asarray(arrays.group_N)]
-    if len(groups) != len(arrays.label_N):
-        raise DataError(f"dataset `{dataset.key}` names {len(groups)} groups for {len(arrays.label_N)} images.")
-    return groups
-
-
-def _check_image(dataset: Dataset, image_CHW: NDArray[np.uint8], position: int, channels: int) -> None:
-    allowed = (channels,) if channels else (1, 3)
-    fits = image_CHW.ndim == 3 and image_CHW.dtype == np.uint8 and image_CHW.shape[0] in allowed
-    if not fits or 0 in image_CHW.shape:
-        raise DataError(
-            f"dataset `{dataset.key}`: image {position} is {image_CHW.dtype} of shape {image_CHW.shape}; images must "
-            f"be uint8 of shape (channels, height, width) with {' or '.join(map(str, allowed))} channels."
-        )
-
-
-def _images_file(folder: Path, size_px: int, resize: str) -> Path:
-    return folder / f"images-{resize}-{size_px}.npy"
-
-
-@contextlib.contextmanager
-def _renamed(path: Path) -> Iterator[Path]:
-    """Give a temporary name to write under; a process that dies leaves no file of the real name."""
-    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent)) / path.name
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary.parent, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _new_array(path: Path, shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
-    with _renamed(path) as temporary:
-        array_NCHW = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-        if hasattr(os, "posix_fallocate"):  # a mapped file on a full disk would end the process by a signal
-            with temporary.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
-        yield array_NCHW
-        array_NCHW.flush()
-
-
-def _save(path: Path, array: NDArray[Any]) -> None:
-    with _renamed(path) as temporary:
-        np.save(temporary, array, allow_pickle=False)
-
-
-def _load(path: Path, mmap_mode: Literal["c"] | None = None) -> NDArray[Any]:
+def _load(path: Path, mmap_mode: Literal["r"] | None = None) -> NDArray[Any]:
     loaded: NDArray[Any] = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
     return loaded

@@ -13,8 +13,10 @@ from PIL import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+Resize = Literal["crop", "squash"]
 
-def resize_image(image_CHW: NDArray[np.uint8], size_px: int, resize: Literal["crop", "squash"]) -> NDArray[np.uint8]:
+
+def resize_image(image_CHW: NDArray[np.uint8], size_px: int, resize: Resize) -> NDArray[np.uint8]:
     """Return the image as ``C x size_px x size_px``.
 
     Bilinear, with the filter widened when shrinking (Pillow's antialiasing), so that a small image holds the average of

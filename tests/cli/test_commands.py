@@ -111,3 +111,19 @@ def test_the_display_counts_on_when_the_plan_grows(session: Session):
     assert lines[2] == "The plan has grown from 2 to 4 trials."
     assert lines[3].startswith("[3/4] width 2, replicate 1: FAILED")
     assert display.left_flops == pytest.approx(session.plan.trials[3].flops, rel=0.5)
+
+
+def test_preparing_says_what_it_goes_on_with_what_it_waits_for_and_that_it_is_done():
+    console = Console(file=io.StringIO(), width=120)
+    progress = commands._prepare_progress(console)
+
+    progress("big: another process is doing it; waiting until it is done", 0, 0)
+    progress("big (20 GB in here), going on", 96, 2000)
+    for done in (128, 160, 2000):
+        progress("big (20 GB in here), going on", done, 2000)
+
+    assert console.file.getvalue().splitlines() == [
+        "Preparing big: another process is doing it; waiting until it is done.",
+        "Preparing big (20 GB in here), going on: 96 of 2000 images",
+        "Preparing big (20 GB in here), going on: 2000 of 2000 images",
+    ]

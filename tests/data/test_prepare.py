@@ -83,14 +83,14 @@ def test_the_fingerprint_depends_on_pixels_not_on_sizes(tmp_path: Path):
     assert small.info.fingerprint == large.info.fingerprint
 
 
-def test_an_interrupted_decoding_leaves_no_file_of_a_final_name(tmp_path: Path):
+def test_images_that_cannot_be_used_from_the_start_leave_nothing_behind(tmp_path: Path):
     broken = np.zeros((1, 8, 8), np.uint8), np.zeros((3, 8, 8), np.uint8)
     Broken.arrays = ImageArrays(broken, np.array([0, 1]), ("a", "b"))
 
     with pytest.raises(DataError, match="image 1 is uint8 of shape"):
         prepare(Broken(), [8], "crop", tmp_path)
 
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert [path.suffix for path in tmp_path.rglob("*") if path.is_file()] == [".lock"]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,8 @@ def test_progress_reaches_the_number_of_images(tmp_path: Path):
 
     prepare(Ragged(num=70), [8], "crop", tmp_path, lambda *call: told.append(call))
 
-    assert told == [("ragged", 64, 70), ("ragged", 70, 70)]
+    assert told[-1] == ("ragged", 70, 70)
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
 
 
 def test_what_images_were_before_resizing_is_kept(tmp_path: Path):

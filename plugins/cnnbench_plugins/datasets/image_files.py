@@ -46,6 +46,10 @@ class ImageSource(Protocol):
         """Return a text that changes when the files change, without reading them."""
         ...
 
+    def state_of(self, file: PurePosixPath) -> str:
+        """Return a text that changes when one file changes, without reading it."""
+        ...
+
 
 def open_source(path: Path) -> ImageSource:
     """Return the tree of files below a folder or in a zip archive.
@@ -87,6 +91,10 @@ class _Folder:
             digest.update(f"\n{file}\0{status.st_size}\0{status.st_mtime_ns}".encode())
         return f"{len(self.files)} files, {digest.hexdigest()[:32]}"
 
+    def state_of(self, file: PurePosixPath) -> str:
+        status = (self.path / file).stat()
+        return f"{self.path / file}, {status.st_size} bytes, {status.st_mtime_ns}"
+
 
 def _walk(root: Path) -> Iterator[Path]:
     """Yield all folders, also linked ones, but none twice, for links may form a circle."""
@@ -102,7 +110,10 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 class _Archive:
-    """A zip archive that is read in place: nothing is ever written to the disk."""
+    """A zip archive that is read in place: nothing is ever written to the disk.
+
+    A pickled one is opened anew: processes that share an open file move its position for each other.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
@@ -138,6 +149,13 @@ class _Archive:
         status = self.path.stat()
         return f"{self.path}, {status.st_size} bytes, {status.st_mtime_ns}"
 
+    def state_of(self, file: PurePosixPath) -> str:
+        member = self._zip.getinfo(str(file))
+        return f"{self.path}, {file}, {member.file_size} bytes, CRC-32 {member.CRC}"
+
+    def __reduce__(self) -> tuple[type[_Archive], tuple[Path]]:
+        return type(self), (self.path,)
+
 
 def _wanted(path: PurePosixPath) -> bool:
     return bool(path.parts) and not any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
@@ -162,6 +180,11 @@ class LazyImages(Sequence["NDArray[np.uint8]"]):
         if isinstance(index, slice):
             return LazyImages(self._source, self._files[index], self._channels)
         return decode(self._source, self._files[index], self._channels)
+
+    @property
+    def states(self) -> list[str]:
+        """A text for each image that changes when its file or its number of channels does."""
+        return [f"{self._source.state_of(file)}, {self._channels} channels" for file in self._files]
 
 
 def is_gray(source: ImageSource, file: PurePosixPath) -> bool:

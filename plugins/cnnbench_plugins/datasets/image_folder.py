@@ -97,7 +97,8 @@ class ImageFolder(Dataset):
         split_N = np.array([splits[file] for file in files]) if splits else None
         group_N = np.array(self._groups(source, files)) if self.group is not None else None
         images = LazyImages(source, files, self._num_channels(source, files))
-        return ImageArrays(images, label_N, names, split_N, group_N, name_N=[str(file) for file in files])
+        named = [str(file) for file in files]
+        return ImageArrays(images, label_N, names, split_N, group_N, name_N=named, state_N=images.states)
 
     def _groups(self, source: ImageSource, files: list[PurePosixPath]) -> list[str]:
         matches = [re.search(self.group or "", file.name) for file in files]

@@ -71,12 +71,14 @@ class NihCxr14(Dataset):
             )
         names = self._chosen(sorted(findings.keys() - set(absent)), findings, split_of)
         label_N = np.array([findings[name] for name in names], dtype=np.int64)
+        images = LazyImages(source, [files[name] for name in names], 1)
         return ImageArrays(
-            LazyImages(source, [files[name] for name in names], 1),
+            images,
             label_N,
             CLASS_NAMES,
             np.array([split_of[name] for name in names]),
             np.array([patients[name] for name in names]),
+            state_N=images.states,
         )
 
     def _chosen(self, names: list[str], findings: dict[str, int], split_of: dict[str, str]) -> list[str]:

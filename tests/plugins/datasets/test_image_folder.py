@@ -12,6 +12,7 @@ from cnnbench_plugins.datasets import ImageFolder
 from PIL import Image
 from pydantic import ValidationError
 
+from cnnbench.data import prepare
 from cnnbench.errors import DataError
 from cnnbench.plugin import component_identity
 
@@ -278,3 +279,40 @@ def test_without_groups_the_identity_is_the_one_before_there_were_any(tmp_path: 
     assert "group" not in component_identity(ImageFolder(path="x"))
     assert component_identity(ImageFolder(path="x", group="a"))["group"] == "a"
     assert load(draw(tmp_path / "set", NAMES)).group_N is None
+
+
+def textures(root: Path, num: int = 130) -> Path:
+    """Draw files that take several reads each, so that processes with one file position would disturb each other."""
+    for position in range(num):
+        file = root / "ab"[position % 2] / f"{position:03d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(position).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(file)
+    return root
+
+
+def test_many_processes_read_the_same_pixels_and_a_mended_image_costs_its_block(
+    tmp_path: Path, stored: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+):
+    root = textures(tmp_path / "set")
+    whole = prepare(ImageFolder(path=str(stored(root))), [16, 80], "crop", tmp_path / "whole")
+    monkeypatch.setattr("cnnbench.data.decode._ALONE_S", 0)
+    monkeypatch.setattr("cnnbench.data.decode._available_cores", lambda: 1)
+    told: list[int] = []
+
+    broken = root / "b" / "123.png"
+    good = broken.read_bytes()
+    broken.write_bytes(good[:6000])
+    with pytest.raises(DataError, match=r"`(set/)?b/123.png` cannot be decoded \(.*\); replace or remove it"):
+        prepare(ImageFolder(path=str(stored(root))), [16, 80], "crop", tmp_path / "cache")
+    broken.write_bytes(good)
+    monkeypatch.setattr("cnnbench.data.decode._available_cores", lambda: 4)
+    mended = prepare(
+        ImageFolder(path=str(stored(root))), [16, 80], "crop", tmp_path / "cache", lambda *given: told.append(given[1])
+    )
+
+    assert told[0] == 96
+    many = prepare(ImageFolder(path=str(stored(root))), [16, 80], "crop", tmp_path / "many")
+    for file in whole.folder.iterdir():
+        for folder in (mended.folder, many.folder):
+            assert (folder / file.name).read_bytes() == file.read_bytes()
