@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from cnnbench.execute import RunOptions, Session, open_session
+from cnnbench.execute import RunOptions, Session, open_session, run_session
 from cnnbench.registry import Registry
 from cnnbench.spec import StudyFile, load_study
 
@@ -16,17 +18,19 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("exploring", deadline=None)
 settings.load_profile("exploring")
 
-TINY_STUDY = """
-format = 1
-name = "tiny"
-question = "Is it quick?"
-
+QUICK_TRIAL = """
 [trial]
 model = { use = "resnet-small", depth = 8, width = 2 }
 dataset = { use = "digits", limit_per_class = 8 }
 split = { validation = 0.25 }
 optimizer = { use = "sgd", lr = 0.05 }
 batch_size = 16
+"""
+TINY_STUDY = f"""
+format = 1
+name = "tiny"
+question = "Is it quick?"
+{QUICK_TRIAL}
 augmentation = ["zoom"]
 metrics = ["accuracy", "loss", "confusion-matrix"]
 
@@ -49,6 +53,15 @@ order = "log2"
 [design]
 replicates = 2
 """
+GROWING_STUDY = f"""
+format = 1
+question = "What next?"
+{QUICK_TRIAL}
+[[trial.phases]]
+name = "main"
+epochs = 1
+size_px = 8
+"""
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +83,33 @@ def study_path(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.toml"
     path.write_text(TINY_STUDY, "utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def growing_study() -> Callable[[str, str], str]:
+    """Write a study of one quick phase: its name, and its tables from ``[factors]`` on."""
+
+    def write(name: str, tables: str) -> str:
+        return f'name = "{name}"\n{GROWING_STUDY}\n{tables}'
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def finished_run(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Run the tiny study with some changes, once for all tests that ask for the same; to be read, or to be copied."""
+
+    @cache
+    def run(*assignments: str) -> Path:
+        root = tmp_path_factory.mktemp("finished")
+        (root / "tiny.toml").write_text(TINY_STUDY, "utf-8")
+        options = RunOptions(runs_dir=root / "runs", workers=0, device="cpu")
+        study = load_study(root / "tiny.toml", check_component=registry.check, assignments=assignments)
+        session = open_session(study, registry, options)
+        run_session(session, registry, options, registry.observers())
+        return session.folder.path
+
+    return run
 
 
 @pytest.fixture

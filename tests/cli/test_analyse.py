@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
-import os
 import shutil
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from subprocess import CompletedProcess
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,7 +18,10 @@ from cnnbench.cli.analyse import Plan
 from cnnbench.errors import AnalysisError
 from cnnbench.spec import AnalysisSpec, Hypothesis
 
-COMMAND = [str(Path(sys.executable).with_name("cnnbench")), "analyse"]
+if TYPE_CHECKING:
+    from tests.cli.conftest import CommandLine
+
+Analyse = Callable[..., CompletedProcess[str]]
 ORACLE = Path(__file__).parent.parent / "stats" / "oracle"
 PAIRED = str(ORACLE / "c07_seed_block.csv")
 COLUMNS = ["--response", "accuracy", "--factors", "depth,size"]
@@ -26,15 +30,13 @@ INDEPENDENT = ["--ordered", "depth=log2,size=log2", "--slope", "depth,size"]
 GOOD = "depth,size,seed,accuracy\n1,16,0,0.5\n1,32,0,0.6\n2,16,0,0.7\n2,32,0,0.9\n"
 
 
-def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "80"}
-    return subprocess.run(
-        [*COMMAND, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
+@pytest.fixture
+def analyse(run: CommandLine) -> Analyse:
+    return functools.partial(run, "analyse")
 
 
-def test_the_text_leads_with_design_and_finding():
-    done = run(PAIRED, *COLUMNS, *SLOPE, "--margin", "0.02")
+def test_the_text_leads_with_design_and_finding(run: CommandLine):
+    done = run.cold("analyse", PAIRED, *COLUMNS, *SLOPE, "--margin", "0.02")
 
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
@@ -45,8 +47,8 @@ def test_the_text_leads_with_design_and_finding():
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-def test_json_holds_the_digits_of_r():
-    done = run(PAIRED, *COLUMNS, *SLOPE, "--json")
+def test_json_holds_the_digits_of_r(analyse: Analyse):
+    done = analyse(PAIRED, *COLUMNS, *SLOPE, "--json")
 
     found = json.loads(done.stdout)
     r = json.loads((ORACLE / "c07_seed_block.json").read_text("utf-8"))["results"]["per_seed_interaction_slope"]
@@ -58,8 +60,8 @@ def test_json_holds_the_digits_of_r():
     assert primary["p"] == pytest.approx(r["p"], rel=1e-8)
 
 
-def test_csv_holds_tests_and_effects_one_in_a_row(tmp_path: Path):
-    done = run(PAIRED, *COLUMNS, *SLOPE, "--json", "--csv", str(tmp_path / "flat.csv"))
+def test_csv_holds_tests_and_effects_one_in_a_row(tmp_path: Path, analyse: Analyse):
+    done = analyse(PAIRED, *COLUMNS, *SLOPE, "--json", "--csv", str(tmp_path / "flat.csv"))
 
     (response,) = json.loads(done.stdout)["responses"]
     with (tmp_path / "flat.csv").open(encoding="utf-8", newline="") as file:
@@ -73,9 +75,9 @@ def test_csv_holds_tests_and_effects_one_in_a_row(tmp_path: Path):
     assert float(effects[0]["interval_low"]) == response["effects"][0]["interval"]["low"]
 
 
-def test_a_factor_may_be_random():
+def test_a_factor_may_be_random(analyse: Analyse):
     table = str(ORACLE / "m03_random_datasets.csv")
-    done = run(table, "--response", "accuracy", "--factors", "dataset,depth,size", "--random", "dataset", "--json")
+    done = analyse(table, "--response", "accuracy", "--factors", "dataset,depth,size", "--random", "dataset", "--json")
 
     (response,) = json.loads(done.stdout)["responses"]
     assert response["audit"]["random"] == "dataset"
@@ -83,34 +85,27 @@ def test_a_factor_may_be_random():
     assert response["mixed_model"]["components"][0]["group"] == "dataset"
 
 
-def test_blocks_may_be_nested_in_a_factor(tmp_path: Path):
+def test_blocks_may_be_nested_in_a_factor(tmp_path: Path, analyse: Analyse):
     lines = (ORACLE / "m02_split_plot.csv").read_text("utf-8").splitlines()
     rows = [line.split(",") for line in lines[1:]]
     first = {depth: min(int(row[2]) for row in rows if row[0] == depth) for depth in {row[0] for row in rows}}
     reused = [",".join([row[0], row[1], str(int(row[2]) - first[row[0]]), row[3]]) for row in rows]
     (tmp_path / "t.csv").write_text("\n".join([lines[0], *reused]) + "\n", "utf-8")
 
-    own = run(str(ORACLE / "m02_split_plot.csv"), *COLUMNS, "--block", "seed", "--json")
-    told = run("t.csv", *COLUMNS, "--block", "seed", "--nested-in", "depth", "--json", cwd=tmp_path)
+    own = analyse(str(ORACLE / "m02_split_plot.csv"), *COLUMNS, "--block", "seed", "--json")
+    told = analyse("t.csv", *COLUMNS, "--block", "seed", "--nested-in", "depth", "--json", cwd=tmp_path)
 
     tables = [json.loads(done.stdout)["responses"][0]["tests"] for done in (own, told)]
     assert tables[0] == tables[1]
     assert tables[0][0]["key"] == "split_plot"
 
 
-def test_a_run_folder_is_analysed_by_its_own_plan(tmp_path: Path, study_path: Path):
-    study = subprocess.run(
-        [COMMAND[0], "study", str(study_path), "--quiet", "--workers", "0"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+def test_a_run_folder_is_analysed_by_its_own_plan(tmp_path: Path, study_path: Path, run: CommandLine, analyse: Analyse):
+    study = run("study", str(study_path), "--quiet", "--workers", "0", cwd=tmp_path)
     assert study.returncode == 0, study.stderr
 
-    text, as_json = (run("runs/tiny", *more, cwd=tmp_path) for more in ((), ("--json",)))
-    refused = run("runs/tiny", "--response", "accuracy", cwd=tmp_path)
+    text, as_json = (analyse("runs/tiny", *more, cwd=tmp_path) for more in ((), ("--json",)))
+    refused = analyse("runs/tiny", "--response", "accuracy", cwd=tmp_path)
 
     written = (tmp_path / "runs" / "tiny" / "report" / "findings.json").read_text("utf-8")
     assert text.returncode == 0, text.stderr
@@ -128,10 +123,12 @@ def test_a_run_folder_is_analysed_by_its_own_plan(tmp_path: Path, study_path: Pa
         ([*COLUMNS, "--csv", "no/such/flat.csv"], "no/such/flat.csv cannot be written"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_an_exit_code(tmp_path: Path, arguments: list[str], sentence: str):
+def test_a_mistake_is_one_sentence_and_an_exit_code(
+    tmp_path: Path, arguments: list[str], sentence: str, analyse: Analyse
+):
     (tmp_path / "t.csv").write_text(GOOD, "utf-8")
 
-    done = run("t.csv", *arguments, cwd=tmp_path)
+    done = analyse("t.csv", *arguments, cwd=tmp_path)
 
     assert done.returncode == 10, done.stderr
     assert sentence in done.stderr
@@ -171,16 +168,16 @@ def test_options_become_an_analysis_plan():
     )
 
 
-def test_a_source_that_is_not_there_is_told(tmp_path: Path):
-    done = run("nowhere.csv", *COLUMNS, cwd=tmp_path)
+def test_a_source_that_is_not_there_is_told(tmp_path: Path, analyse: Analyse):
+    done = analyse("nowhere.csv", *COLUMNS, cwd=tmp_path)
 
     assert done.returncode == 10
     assert done.stderr == "error: there is no `nowhere.csv`; name a CSV file or a run folder such as runs/entr.\n"
 
 
-def test_a_test_size_brings_the_log_odds_beside_the_accuracies():
+def test_a_test_size_brings_the_log_odds_beside_the_accuracies(analyse: Analyse):
     case = str(ORACLE / "c08_near_ceiling.csv")
-    done = run(case, *COLUMNS, *INDEPENDENT, "--test-size", "n_test", "--json")
+    done = analyse(case, *COLUMNS, *INDEPENDENT, "--test-size", "n_test", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["responses"][0]
     by_key = {table["key"]: table["rows"] for table in found["other_scale"]["tests"]}
@@ -195,17 +192,17 @@ def test_a_test_size_brings_the_log_odds_beside_the_accuracies():
     ("size", "sentence"),
     [("depth2", "has no column `depth2`"), ("7", "no whole number"), ("accuracy", "no number of examples")],
 )
-def test_a_test_size_that_does_not_fit_is_told(size: str, sentence: str):
-    done = run(str(ORACLE / "c08_near_ceiling.csv"), *COLUMNS, "--test-size", size)
+def test_a_test_size_that_does_not_fit_is_told(size: str, sentence: str, analyse: Analyse):
+    done = analyse(str(ORACLE / "c08_near_ceiling.csv"), *COLUMNS, "--test-size", size)
     assert done.returncode != 0
     assert sentence in " ".join(done.stderr.split())
 
 
-def test_the_null_rate_and_this_installation_stand_in_text_and_json():
-    done = run(PAIRED, *COLUMNS, *SLOPE)
+def test_the_null_rate_and_this_installation_stand_in_text_and_json(analyse: Analyse):
+    done = analyse(PAIRED, *COLUMNS, *SLOPE)
     assert "In 20,000 simulated studies of this design without an effect" in " ".join(done.stdout.split())
 
-    found = json.loads(run(PAIRED, *COLUMNS, *SLOPE, "--json").stdout)
+    found = json.loads(analyse(PAIRED, *COLUMNS, *SLOPE, "--json").stdout)
     assert found["null_rate"]["rate"] == pytest.approx(0.05, abs=0.006)
     assert found["null_rate"]["interval"]["low"] < found["null_rate"]["rate"]
     assert found["self_check"]["failed"] == []
@@ -215,13 +212,13 @@ def test_the_null_rate_and_this_installation_stand_in_text_and_json():
 MARKED = "\ufeffdepth, seed ,accuracy\n08, a, 0.5\n8,b,0.62\n16,a,0.7\n\n,,\n16.0,b,0.9\n"
 
 
-def test_an_r_script_reads_the_table_by_its_place_beside_it(tmp_path: Path):
+def test_an_r_script_reads_the_table_by_its_place_beside_it(tmp_path: Path, analyse: Analyse):
     (tmp_path / "data").mkdir()
     (tmp_path / "r").mkdir()
     table, script = tmp_path / "data" / "my results.csv", tmp_path / "r" / "check.R"
     table.write_text(MARKED, "utf-8")
     columns = ["--response", "accuracy", "--factors", "depth", "--block", "seed"]
-    done = run(str(table), *columns, "--r-script", str(script))
+    done = analyse(str(table), *columns, "--r-script", str(script))
     assert done.returncode == 0, done.stderr
     text = script.read_text("utf-8")
     assert 'read.csv("../data/my results.csv"' in text
@@ -231,14 +228,16 @@ def test_an_r_script_reads_the_table_by_its_place_beside_it(tmp_path: Path):
 
 
 @pytest.mark.r
-def test_r_computes_the_same_from_a_table_with_spaces_and_marks(tmp_path: Path):
+def test_r_computes_the_same_from_a_table_with_spaces_and_marks(tmp_path: Path, analyse: Analyse):
     rscript = shutil.which("Rscript")
     if rscript is None:
         pytest.skip("needs Rscript")
     table, script = tmp_path / "t.csv", tmp_path / "t.R"
     table.write_text(MARKED, "utf-8")
     columns = ["--response", "accuracy", "--factors", "depth", "--block", "seed"]
-    done = run(str(table), *columns, "--primary", "8.0 - 16.0", "--over", "depth", "--json", "--r-script", str(script))
+    done = analyse(
+        str(table), *columns, "--primary", "8.0 - 16.0", "--over", "depth", "--json", "--r-script", str(script)
+    )
     found = json.loads(done.stdout)
     # Only the t test is of interest here, which needs no package.
     text = script.read_text("utf-8").replace("suppressPackageStartupMessages(library(afex))", "")
@@ -249,7 +248,7 @@ def test_r_computes_the_same_from_a_table_with_spaces_and_marks(tmp_path: Path):
     assert float(line.rpartition(",")[2]) == pytest.approx(found["responses"][0]["effects"][0]["p"], rel=1e-8)
 
 
-def test_a_run_has_its_script_already(tmp_path: Path):
-    done = run(str(tmp_path), "--r-script", str(tmp_path / "x.R"))
+def test_a_run_has_its_script_already(tmp_path: Path, analyse: Analyse):
+    done = analyse(str(tmp_path), "--r-script", str(tmp_path / "x.R"))
     assert done.returncode == AnalysisError.exit_code
     assert "--r-script is for tables" in done.stderr

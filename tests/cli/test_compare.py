@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-COMMAND = [str(Path(sys.executable).with_name("cnnbench"))]
-
-
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "80"}
-    return subprocess.run(
-        [*COMMAND, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+if TYPE_CHECKING:
+    from tests.cli.conftest import CommandLine
 
 
-def test_parts_of_a_run_are_compared_as_text_json_and_csv(tmp_path: Path, study_path: Path):
+def test_parts_of_a_run_are_compared_as_text_json_and_csv(tmp_path: Path, study_path: Path, run: CommandLine):
     done = run("study", str(study_path), "--quiet", "--workers", "0", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     parts = ("runs/tiny:width=2", "runs/tiny:width=4")
 
-    text = run("compare", *parts, cwd=tmp_path)
+    text = run.cold("compare", *parts, cwd=tmp_path)
     both = run("compare", *parts, "--view", "tta", "--json", "--csv", "pairs.csv", cwd=tmp_path)
 
     assert text.returncode == 0, text.stderr
@@ -51,7 +43,7 @@ def test_parts_of_a_run_are_compared_as_text_json_and_csv(tmp_path: Path, study_
     assert [[float(row["first_share"]), float(row["second_share"])] for row in rows] == shares
 
 
-def test_a_mistake_is_one_sentence_and_an_exit_code(tmp_path: Path):
+def test_a_mistake_is_one_sentence_and_an_exit_code(tmp_path: Path, run: CommandLine):
     done = run("compare", "nowhere", "either", cwd=tmp_path)
 
     assert done.returncode == 7

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import pytest
 
 from cnnbench.store import read_trial
 
-COMMAND = [str(Path(sys.executable).with_name("cnnbench"))]
-TIMEOUT_S = 300
+if TYPE_CHECKING:
+    from tests.cli.conftest import CommandLine
+
 TIMELESS = {"train_s", "train_cpu_s"}
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    return {**os.environ, "COLUMNS": "100", "CNNBENCH_CACHE": os.environ["CNNBENCH_CACHE"], "HOME": str(tmp_path)}
-
-
-def run(arguments: list[str], cwd: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-    )
+def columns() -> int:
+    return 100
 
 
 def contents(folder: Path) -> dict[str, dict[str, bytes]]:
@@ -51,8 +45,8 @@ def written(checkpoints: Path) -> set[tuple[str, int]]:
     return found
 
 
-def test_a_study_runs_to_its_report_and_again_in_no_time(study_path: Path, tmp_path: Path, environment):
-    first = run(["study", str(study_path)], tmp_path, environment)
+def test_a_study_runs_to_its_report_and_again_in_no_time(study_path: Path, tmp_path: Path, run: CommandLine):
+    first = run.cold("study", str(study_path), cwd=tmp_path)
 
     assert first.returncode == 0, first.stderr
     assert "tiny: Is it quick?" in first.stdout
@@ -62,19 +56,19 @@ def test_a_study_runs_to_its_report_and_again_in_no_time(study_path: Path, tmp_p
     assert "Is it quick?" in page.read_text("utf-8")
     assert len(list((tmp_path / "runs" / "tiny" / "trials").glob("*.h5"))) == 4
 
-    again = run(["study", str(study_path)], tmp_path, environment)
+    again = run("study", str(study_path), cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "Nothing to run: 4 are done." in again.stdout
     assert "/4]" not in again.stdout
 
-    report = run(["report", "runs/tiny", "--quiet"], tmp_path, environment)
+    report = run.cold("report", "runs/tiny", "--quiet", cwd=tmp_path)
     assert report.returncode == 0, report.stderr
     assert report.stdout.strip() != ""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="relies on the death signal of Linux to end the workers")
 def test_a_killed_study_goes_on_and_ends_bit_for_bit_like_an_uninterrupted_one(
-    study_path: Path, tmp_path: Path, environment
+    study_path: Path, tmp_path: Path, run: CommandLine
 ):
     slow = (
         study_path.read_text("utf-8")
@@ -82,14 +76,14 @@ def test_a_killed_study_goes_on_and_ends_bit_for_bit_like_an_uninterrupted_one(
         .replace("limit_per_class = 8", "limit_per_class = 40")
     )
     study_path.write_text(slow, "utf-8")
-    whole = run(["study", str(study_path), "--runs-dir", "whole"], tmp_path, environment)
+    whole = run("study", str(study_path), "--runs-dir", "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
 
-    command = [*COMMAND, "study", str(study_path), "--runs-dir", "killed", "--checkpoint-every", "0", "--workers", "1"]
+    command = ["study", str(study_path), "--runs-dir", "killed", "--checkpoint-every", "0", "--workers", "1"]
     checkpoints = tmp_path / "killed" / "tiny" / "checkpoints"
     for _ in range(2):
         before = written(checkpoints)
-        with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL) as process:
+        with run.started(*command, cwd=tmp_path) as process:
             while written(checkpoints) <= before:
                 assert process.poll() is None
                 time.sleep(0.01)
@@ -98,24 +92,22 @@ def test_a_killed_study_goes_on_and_ends_bit_for_bit_like_an_uninterrupted_one(
     done_before = len(list((tmp_path / "killed" / "tiny" / "trials").glob("[!.]*.h5")))
     assert done_before < 4
 
-    resumed = run(["study", str(study_path), "--runs-dir", "killed", "--checkpoint-every", "0"], tmp_path, environment)
+    resumed = run("study", str(study_path), "--runs-dir", "killed", "--checkpoint-every", "0", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     costs = [read_trial(path).cost for path in (tmp_path / "killed" / "tiny" / "trials").glob("*.h5")]
     assert any(cost.resumed for cost in costs)
     assert contents(tmp_path / "killed" / "tiny") == contents(tmp_path / "whole" / "tiny")
 
 
-def test_ctrl_c_says_what_is_saved_and_how_to_continue(study_path: Path, tmp_path: Path, environment):
+def test_ctrl_c_says_what_is_saved_and_how_to_continue(study_path: Path, tmp_path: Path, run: CommandLine):
     long = study_path.read_text("utf-8").replace("epochs = 2", "epochs = 500")
     study_path.write_text(long, "utf-8")
-    pipe = subprocess.PIPE
-    command = [*COMMAND, "study", str(study_path), "--checkpoint-every", "0"]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+    with run.started("study", str(study_path), "--checkpoint-every", "0", cwd=tmp_path) as process:
         while not any((tmp_path / "runs" / "tiny" / "checkpoints").glob("*.pt")):
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=TIMEOUT_S)
+        output, errors = process.communicate(timeout=300)
 
     assert process.returncode == 130, errors
     assert "[" not in output
@@ -124,13 +116,13 @@ def test_ctrl_c_says_what_is_saved_and_how_to_continue(study_path: Path, tmp_pat
     assert "Traceback" not in errors
 
 
-def test_a_second_process_on_the_same_folder_is_told_so(study_path: Path, tmp_path: Path, environment):
+def test_a_second_process_on_the_same_folder_is_told_so(study_path: Path, tmp_path: Path, run: CommandLine):
     from cnnbench.store import RunFolder
 
     folder = RunFolder(tmp_path / "runs" / "tiny")
     folder.create()
     with folder.locked():
-        second = run(["study", str(study_path)], tmp_path, environment)
+        second = run("study", str(study_path), cwd=tmp_path)
 
     assert second.returncode == 8
     assert "another process is running in runs/tiny" in second.stderr
@@ -150,12 +142,12 @@ def test_a_second_process_on_the_same_folder_is_told_so(study_path: Path, tmp_pa
     ],
 )
 def test_a_mistake_is_one_sentence_and_an_exit_code(
-    study_path: Path, tmp_path: Path, environment, arguments: list[str], status: int, sentence: str
+    study_path: Path, tmp_path: Path, run: CommandLine, arguments: list[str], status: int, sentence: str
 ):
     (tmp_path / "broken.toml").write_text("a = 1\nb = [1,, 2]\n", "utf-8")
     assert study_path.name == "tiny.toml"
 
-    done = run(arguments, tmp_path, environment)
+    done = run(*arguments, cwd=tmp_path)
 
     assert done.returncode == status, done.stderr
     assert sentence in done.stderr
@@ -163,7 +155,7 @@ def test_a_mistake_is_one_sentence_and_an_exit_code(
     assert "Traceback" not in done.stderr
 
 
-def test_all_problems_of_a_study_are_told_at_once(study_path: Path, tmp_path: Path, environment):
+def test_all_problems_of_a_study_are_told_at_once(study_path: Path, tmp_path: Path, run: CommandLine):
     text = (
         study_path.read_text("utf-8")
         .replace("batch_size = 16", 'batch_size = "many"')
@@ -171,7 +163,7 @@ def test_all_problems_of_a_study_are_told_at_once(study_path: Path, tmp_path: Pa
     )
     study_path.write_text(text, "utf-8")
 
-    done = run(["plan", str(study_path)], tmp_path, environment)
+    done = run("plan", str(study_path), cwd=tmp_path)
 
     assert done.returncode == 3
     lines = done.stderr.splitlines()
@@ -181,25 +173,25 @@ def test_all_problems_of_a_study_are_told_at_once(study_path: Path, tmp_path: Pa
     assert all(f"{study_path}:" in line for line in lines)
 
 
-def test_a_study_whose_trials_all_fail_says_why(study_path: Path, tmp_path: Path, environment):
-    done = run(["study", str(study_path), "--set", "trial.optimizer.lr=1e30"], tmp_path, environment)
+def test_a_study_whose_trials_all_fail_says_why(study_path: Path, tmp_path: Path, run: CommandLine):
+    done = run.cold("study", str(study_path), "--set", "trial.optimizer.lr=1e30", cwd=tmp_path)
 
     assert done.returncode == 11
     assert "all trials failed; the first: Diverged" in done.stderr
     assert "--retry-failed" in done.stderr
 
 
-def test_the_list_of_plugins_names_every_component(tmp_path: Path, environment, registry):
-    done = run(["plugins", "list"], tmp_path, environment)
+def test_the_list_of_plugins_names_every_component(tmp_path: Path, run: CommandLine, registry):
+    done = run("plugins", "list", cwd=tmp_path)
 
     assert done.returncode == 0
     assert all(f"  {entry.component.key} " in done.stdout for entry in registry.entries())
 
 
-def test_the_schema_describes_components(tmp_path: Path, environment):
+def test_the_schema_describes_components(tmp_path: Path, run: CommandLine):
     import json
 
-    done = run(["schema"], tmp_path, environment)
+    done = run.cold("schema", cwd=tmp_path)
 
     schema = json.loads(done.stdout)
     assert any(
@@ -216,25 +208,16 @@ def test_the_schema_describes_components(tmp_path: Path, environment):
         (["plan", "{study}"], {"torch", "pandas", "statsmodels"}),
     ],
 )
-def test_quick_commands_import_nothing_heavy(study_path: Path, tmp_path: Path, environment, arguments, forbidden):
+def test_quick_commands_import_nothing_heavy(
+    study_path: Path, tmp_path: Path, run: CommandLine, arguments: list[str], forbidden: set[str]
+):
     arguments = [argument.format(study=study_path) for argument in arguments]
-    run(arguments, tmp_path, environment)  # the first plan tries the networks, which takes torch; it is cached then
+    run(*arguments, cwd=tmp_path)  # the first plan tries the networks, which takes torch; it is cached then
 
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", *COMMAND, *arguments],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=True,
-    )
-
-    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
-    assert imported & forbidden == set()
+    assert run.imported(*arguments, cwd=tmp_path) & forbidden == set()
 
 
-def test_the_version_is_that_of_the_package(tmp_path: Path, environment):
+def test_the_version_is_that_of_the_package(tmp_path: Path, run: CommandLine):
     import cnnbench
 
-    assert run(["--version"], tmp_path, environment).stdout == f"cnnbench {cnnbench.__version__}\n"
+    assert run.cold("--version", cwd=tmp_path).stdout == f"cnnbench {cnnbench.__version__}\n"

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cnnbench.cli.power import Wanted
 from cnnbench.errors import AnalysisError
 
-COMMAND = str(Path(sys.executable).with_name("cnnbench"))
+if TYPE_CHECKING:
+    from tests.cli.conftest import CommandLine
+
+Power = Callable[..., CompletedProcess[str]]
 SMOKE = str(Path(__file__).parents[2] / "studies" / "smoke.toml")
 PRIMARY = ["--set", 'analysis.primary={ contrast = "4 - 2", over = "width" }']
 MARGIN = ["--set", "analysis.equivalence_margin=0.1"]
 
 
-def run(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "80", **variables}
-    return subprocess.run(
-        [COMMAND, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-
-
-def power(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return run("power", *arguments, cwd=cwd)
+@pytest.fixture
+def power(run: CommandLine) -> Power:
+    return functools.partial(run, "power")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(study_path: Path, runs: Path) -> Path:
+def folder(study_path: Path, runs: Path, run: CommandLine) -> Path:
     """A folder with a tiny study and its run of three seeds."""
     if not runs.exists():
         seeds = ["--set", "design.replicates=3", "--runs-dir", str(runs)]
@@ -48,8 +47,8 @@ def folder(study_path: Path, runs: Path) -> Path:
     return study_path.parent
 
 
-def test_an_assumed_sd_is_enough():
-    done = power(SMOKE, "--sd", "0.05", "--correlation", "0.5")
+def test_an_assumed_sd_is_enough(run: CommandLine):
+    done = run.cold("power", SMOKE, "--sd", "0.05", "--correlation", "0.5")
 
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
@@ -61,21 +60,21 @@ def test_an_assumed_sd_is_enough():
     assert done.stdout.splitlines()[-1].startswith(f"Next     cnnbench study {SMOKE} --set design.replicates=")
 
 
-def test_neither_torch_nor_the_data_is_needed(tmp_path: Path):
+def test_neither_torch_nor_the_data_is_needed(tmp_path: Path, run: CommandLine):
     """Where torch cannot be imported and no image has been decoded."""
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('not here')\n", "utf-8")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     cache = tmp_path / "cache"
 
-    done = run("power", SMOKE, "--sd", "0.05", "--json", PYTHONPATH=path, CNNBENCH_CACHE=str(cache))
+    done = run.cold("power", SMOKE, "--sd", "0.05", "--json", PYTHONPATH=path, CNNBENCH_CACHE=str(cache))
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["study"] == "smoke"
     assert not cache.exists()
 
 
-def test_a_pilot_brings_noise_costs_and_its_own_effect(folder: Path):
+def test_a_pilot_brings_noise_costs_and_its_own_effect(folder: Path, power: Power):
     done = power("tiny.toml", "--from", "runs/tiny", *PRIMARY, *MARGIN, "--json", cwd=folder)
 
     assert done.returncode == 0, done.stderr
@@ -97,7 +96,7 @@ def test_a_pilot_brings_noise_costs_and_its_own_effect(folder: Path):
     assert "one after the other at the pilot's times." in text
 
 
-def test_a_report_that_is_undetermined_asks_for_the_same_seeds(folder: Path):
+def test_a_report_that_is_undetermined_asks_for_the_same_seeds(folder: Path, power: Power, run: CommandLine):
     """The sentence of the report and this command share one engine."""
     hypothesis = 'analysis={ primary = { contrast = "4 - 2", over = "width" }, equivalence_margin = 0.02 }'
     again = run("study", "tiny.toml", "--quiet", "--set", "design.replicates=3", "--set", hypothesis, cwd=folder)
@@ -110,7 +109,7 @@ def test_a_report_that_is_undetermined_asks_for_the_same_seeds(folder: Path):
     assert (f"({seeds} in all)" if seeds else "more than 1,000 seeds") in found["headline"]
 
 
-def test_a_pilot_that_ran_something_else_is_said(folder: Path):
+def test_a_pilot_that_ran_something_else_is_said(folder: Path, power: Power):
     done = power(
         "tiny.toml", "--from", "runs/tiny", *PRIMARY, *MARGIN, "--set", "trial.batch_size=8", "--json", cwd=folder
     )
@@ -118,7 +117,7 @@ def test_a_pilot_that_ran_something_else_is_said(folder: Path):
     assert "recipe or levels are not those of this study" in json.loads(done.stdout)["notes"][0]
 
 
-def test_a_cell_that_the_pilot_could_not_build_is_left_out(folder: Path):
+def test_a_cell_that_the_pilot_could_not_build_is_left_out(folder: Path, power: Power):
     plan = folder / "runs/tiny/plan.json"
     document = json.loads(plan.read_text("utf-8"))
     document["exclusions"] = [{"cell": {"width": 8}, "kind": "infeasible", "reason": "too wide."}]
@@ -132,7 +131,7 @@ def test_a_cell_that_the_pilot_could_not_build_is_left_out(folder: Path):
     assert "1 cell that the pilot could not build is left out." in found["notes"]
 
 
-def test_the_curve_is_drawn(tmp_path: Path):
+def test_the_curve_is_drawn(tmp_path: Path, power: Power):
     for name, start in (("curve.svg", b"<svg"), ("curve.pdf", b"%PDF")):
         done = power(SMOKE, "--sd", "0.05", "--figure", str(tmp_path / name))
         assert done.returncode == 0, done.stderr
@@ -148,7 +147,9 @@ def test_the_curve_is_drawn(tmp_path: Path):
         (["--sd", "1", "--set", "analysis.primary={}"], "exactly one of", 3),
     ],
 )
-def test_a_mistake_is_one_sentence_and_an_exit_code(tmp_path: Path, arguments: list[str], sentence: str, code: int):
+def test_a_mistake_is_one_sentence_and_an_exit_code(
+    tmp_path: Path, arguments: list[str], sentence: str, code: int, power: Power
+):
     done = power(SMOKE, *arguments, cwd=tmp_path)
 
     assert done.returncode == code, done.stderr
@@ -156,7 +157,7 @@ def test_a_mistake_is_one_sentence_and_an_exit_code(tmp_path: Path, arguments: l
     assert done.stderr.startswith("error: ")
 
 
-def test_a_study_without_a_primary_hypothesis_is_told_what_to_declare(study_path: Path):
+def test_a_study_without_a_primary_hypothesis_is_told_what_to_declare(study_path: Path, power: Power):
     done = power("tiny.toml", "--sd", "0.05", cwd=study_path.parent)
 
     assert done.returncode == 10
@@ -164,7 +165,7 @@ def test_a_study_without_a_primary_hypothesis_is_told_what_to_declare(study_path
     assert "primary = { contrast" in done.stderr
 
 
-def test_a_pilot_without_repeated_or_finished_trials_is_refused(folder: Path):
+def test_a_pilot_without_repeated_or_finished_trials_is_refused(folder: Path, power: Power):
     rows = json.loads((folder / "runs/tiny/plan.json").read_text("utf-8"))["trials"]
     for row in rows:
         if row["replicate"] > 0:

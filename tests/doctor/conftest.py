@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
     from cnnbench.types import Checkup, Diagnosis
 
+    Doctored = Callable[..., Checkup]
+    Find = Callable[..., Diagnosis]
+    Told = Callable[[Diagnosis, str, str], None]
+
 SIDE_PX = 16
 STUDY = """
 format = 1
@@ -232,7 +236,7 @@ def planted_registry() -> Registry:
 
 
 @pytest.fixture(scope="session")
-def doctored(planted_registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Checkup]:
+def doctored(planted_registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Doctored:
     """Examine the study with some changes; data only, unless there is a budget."""
     root = tmp_path_factory.mktemp("doctor")
     (root / "planted.toml").write_text(STUDY, "utf-8")
@@ -253,7 +257,7 @@ def one(checkup: Checkup, check: str) -> Diagnosis:
 
 
 @pytest.fixture
-def outcome(doctored: Callable[..., Checkup]) -> Callable[..., Diagnosis]:
+def outcome(doctored: Doctored) -> Find:
     """Examine data with a planted fault, and return what one check says."""
 
     def find(check: str, fault: str = "", *assignments: str) -> Diagnosis:
@@ -263,13 +267,25 @@ def outcome(doctored: Callable[..., Checkup]) -> Callable[..., Diagnosis]:
 
 
 @pytest.fixture
-def trained(doctored: Callable[..., Checkup]) -> Callable[..., Diagnosis]:
+def trained(doctored: Doctored) -> Find:
     """The same with the checks that train."""
 
     def find(check: str, *assignments: str) -> Diagnosis:
         return one(doctored(*assignments, budget_s=100.0), check)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def told() -> Told:
+    """Check that an outcome says what it must, and what to do about it."""
+
+    def check(found: Diagnosis, condition: str, says: str) -> None:
+        assert found.condition == condition, found.evidence
+        assert says in found.evidence
+        assert found.remedy.endswith(".")
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cnnbench.types import Checkup
-
-Trained = "Callable[..., object]"
+    from tests.doctor.conftest import Doctored, Find, Told
 
 
 @pytest.mark.parametrize(
@@ -30,12 +26,10 @@ Trained = "Callable[..., object]"
         ("short-training", "lagging", "fault", "while it is trained and not when it is evaluated"),
     ],
 )
-def test_a_planted_fault_of_a_network_is_found(trained: Trained, check: str, fault: str, condition: str, says: str):
-    found = trained(check, f"trial.model.fault={fault!r}")
-
-    assert found.condition == condition
-    assert says in found.evidence
-    assert found.remedy.endswith(".")
+def test_a_planted_fault_of_a_network_is_found(
+    trained: Find, told: Told, check: str, fault: str, condition: str, says: str
+):
+    told(trained(check, f"trial.model.fault={fault!r}"), condition, says)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +44,7 @@ def test_a_planted_fault_of_a_network_is_found(trained: Trained, check: str, fau
         ("no meaning", "warning", "It learns by heart"),
     ],
 )
-def test_training_well_and_validation_at_chance_is_explained(trained: Trained, fault: str, condition: str, says: str):
+def test_training_well_and_validation_at_chance_is_explained(trained: Find, fault: str, condition: str, says: str):
     # No dropout and more steps: learning labels without meaning by heart takes longer.
     large = ("trial.model={use='block-cnn', blocks=1, width=32, hidden=128, dropout=0.0}",)
     found = trained("short-training", f"trial.dataset.fault={fault!r}", *large)
@@ -61,7 +55,7 @@ def test_training_well_and_validation_at_chance_is_explained(trained: Trained, f
     assert found.numbers["validation"] < 0.5
 
 
-def test_lagging_statistics_are_told_from_another_difference_between_the_modes(trained: Trained):
+def test_lagging_statistics_are_told_from_another_difference_between_the_modes(trained: Find):
     lagging = trained("short-training", "trial.model.fault='lagging'")
     other = trained("short-training", "trial.model.fault='upside down'")
 
@@ -72,14 +66,14 @@ def test_lagging_statistics_are_told_from_another_difference_between_the_modes(t
     assert other.evidence.endswith(": it is not batch normalisation.")
 
 
-def test_the_exchanged_classes_are_named(trained: Trained):
+def test_the_exchanged_classes_are_named(trained: Find):
     large = ("trial.model={use='block-cnn', blocks=1, width=32, hidden=128, dropout=0.0}",)
     found = trained("short-training", "trial.dataset.fault='exchanged'", *large)
 
     assert "(`a` for `b`, `b` for `c`, `c` for `a`)" in found.evidence
 
 
-def test_a_clean_study_raises_nothing(doctored: Callable[..., Checkup]):
+def test_a_clean_study_raises_nothing(doctored: Doctored):
     found = {one.check: one for one in doctored(budget_s=100.0).diagnoses}
 
     assert {one.check for one in found.values() if one.condition in {"fault", "warning"}} == set()
@@ -89,7 +83,7 @@ def test_a_clean_study_raises_nothing(doctored: Callable[..., Checkup]):
     assert found["short-training"].numbers["validation"] > 0.8
 
 
-def test_a_rate_that_learns_nothing_is_told_from_a_network_that_cannot(trained: Trained):
+def test_a_rate_that_learns_nothing_is_told_from_a_network_that_cannot(trained: Find):
     found = trained("one-batch", "trial.optimizer={use='sgd', lr=1e-9}")
 
     assert found.condition == "warning"
@@ -97,21 +91,21 @@ def test_a_rate_that_learns_nothing_is_told_from_a_network_that_cannot(trained: 
     assert "learning rate" in found.remedy
 
 
-def test_a_metric_that_depends_on_the_order_is_found(trained: Trained):
+def test_a_metric_that_depends_on_the_order_is_found(trained: Find):
     found = trained("evaluation-order", "trial.metrics=['accuracy', 'weighted']")
 
     assert found.condition == "fault"
     assert "the metric `weighted` depends on the order" in found.evidence
 
 
-def test_a_rate_that_diverges_is_told(trained: Trained):
+def test_a_rate_that_diverges_is_told(trained: Find):
     found = trained("short-training", "trial.optimizer={use='sgd', lr=1e30, momentum=0.9}")
 
     assert found.condition == "warning"
     assert "is no longer finite" in found.evidence or "became" in found.evidence
 
 
-def test_what_there_is_no_time_for_is_said(doctored: Callable[..., Checkup]):
+def test_what_there_is_no_time_for_is_said(doctored: Doctored):
     checkup = doctored(budget_s=1e-6)
     found = {one.check: one for one in checkup.diagnoses}
 

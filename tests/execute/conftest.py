@@ -33,12 +33,14 @@ def outcome_of(trial: Trial, accuracy: float | None) -> TrialOutcome:
 
 
 @pytest.fixture
-def session_of(tmp_path: Path, registry: Registry, options: RunOptions) -> MakeSession:
-    """Write a study, and plan it."""
+def session_of(
+    tmp_path: Path, registry: Registry, options: RunOptions, growing_study: Callable[[str, str], str]
+) -> MakeSession:
+    """Write a study's tables from ``[factors]`` on, and plan it."""
 
-    def make(text: str, *assignments: str, options: RunOptions = options) -> Session:
+    def make(tables: str, *assignments: str, options: RunOptions = options) -> Session:
         path = tmp_path / "grows.toml"
-        path.write_text(text, "utf-8")
+        path.write_text(growing_study("grows", tables), "utf-8")
         study = load_study(path, check_component=registry.check, assignments=assignments)
         return open_session(study, registry, options)
 

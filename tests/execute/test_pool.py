@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
+import multiprocessing
 import signal
 from collections import deque
 from pathlib import Path
@@ -17,11 +17,6 @@ from cnnbench.registry import Registry
 from cnnbench.spec import StudyFile
 from cnnbench.store import read_trial
 from cnnbench.types import EpochRecord, Plan, Trial, TrialFailure, TrialOutcome
-
-pytestmark = pytest.mark.filterwarnings(
-    # The pool forks, and the test runner may have threads; the workers start none of their own.
-    "ignore:This process .* is multi-threaded, use of fork.*:DeprecationWarning"
-)
 
 
 class Watcher:
@@ -128,8 +123,8 @@ class Killer:
     def cnnbench_epoch_finished(self, trial: Trial) -> None:
         if self.victim is None:
             self.victim = trial.id
-            for pid in _children():
-                os.kill(pid, signal.SIGKILL)
+            for worker in multiprocessing.active_children():
+                worker.kill()
 
 
 class Silent:
@@ -220,11 +215,6 @@ def test_the_display_is_called_while_trials_run(study: StudyFile, options: RunOp
     assert len(ticks) >= 4
 
 
-def _children() -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text("utf-8").split()]
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds its children through Linux's /proc")
 def test_a_killed_worker_costs_its_trial_and_not_the_study(study: StudyFile, options: RunOptions):
     killer, watcher = Killer(), Watcher()
 
@@ -252,10 +242,4 @@ def test_an_interruption_keeps_what_is_finished(study: StudyFile, options: RunOp
     assert summary.interrupted
     assert summary.num_finished == 1
     assert len(session.folder.finished()) == 1
-    assert _children_are_gone()
-
-
-def _children_are_gone() -> bool:
-    import multiprocessing
-
-    return multiprocessing.active_children() == []
+    assert multiprocessing.active_children() == []

@@ -20,31 +20,16 @@ from cnnbench.types import Choice, Look, Plan, Trial
 if TYPE_CHECKING:
     from tests.execute.conftest import MakeSession, Run
 
-RECIPE = """
-format = 1
-name = "grows"
-question = "What next?"
-[trial]
-model = { use = "resnet-small", depth = 8, width = 2 }
-dataset = { use = "digits", limit_per_class = 8 }
-split = { validation = 0.25 }
-optimizer = { use = "sgd", lr = 0.05 }
-batch_size = 16
-[[trial.phases]]
-name = "main"
-epochs = 1
-size_px = 8
-"""
-TWO_STAGE = f"""{RECIPE}
+TWO_STAGE = """
 [factors.width]
 path = "model.width"
 levels = [2, 4]
 [design]
-seeds = {{ until_half_width = 0.01, pilot = 4, max = 12 }}
+seeds = { until_half_width = 0.01, pilot = 4, max = 12 }
 [analysis]
-primary = {{ contrast = "4 - 2", over = "width" }}
+primary = { contrast = "4 - 2", over = "width" }
 """
-SEQUENTIAL = f"""{RECIPE}
+SEQUENTIAL = """
 [factors.epochs]
 path = "phases.main.epochs"
 levels = [1, 2, 3]
@@ -54,7 +39,7 @@ levels = [8, 16]
 [design]
 kind = "sequential"
 replicates = 3
-stage = [{{ factor = "epochs" }}, {{ factor = "batch" }}]
+stage = [{ factor = "epochs" }, { factor = "batch" }]
 """
 
 EFFECTS = [0.10, 0.13, 0.11, 0.12, *(0.10, 0.12) * 4]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+import vl_convert
 
 from cnnbench.types import (
     Cell,
@@ -38,7 +40,7 @@ from cnnbench.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 HOSTILE = "</script><script>alert(\"x\")</script><img src=x onerror='alert(1)'>&amp; [bold]b[/] Größe 深さ"
 
@@ -48,6 +50,39 @@ REGIME = Factor("regime", ("none", "gradual", "stepwise"))
 
 PHASES = (("sgdr", 2), ("clr", 1), ("cmult", 2), ("final", 1))
 SIZES = {"none": (32, 32, 32, 32), "gradual": (16, 20, 24, 32), "stepwise": (16, 16, 32, 32)}
+
+
+def remembered(draw: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what it drew of the same before; all of the argument counts, the order of its keys, too."""
+    drawn: dict[bytes, Any] = {}
+
+    def again(what: Any, **options: Any) -> Any:
+        key = hashlib.sha256(json.dumps([what, options]).encode()).digest()
+        if key not in drawn:
+            drawn[key] = draw(what, **options)
+        return drawn[key]
+
+    return again
+
+
+DRAWING = {name: getattr(vl_convert, name) for name in ("vegalite_to_svg", "svg_to_pdf")}
+REMEMBERED = {name: remembered(draw) for name, draw in DRAWING.items()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _drawn_once() -> Iterator[None]:
+    """Drawing is most of what a page costs, and many pages show the same figures: none is drawn twice."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, draw in REMEMBERED.items():
+            patch.setattr(vl_convert, name, draw)
+        yield
+
+
+@pytest.fixture
+def _drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test that needs every figure drawn for itself."""
+    for name, draw in DRAWING.items():
+        monkeypatch.setattr(vl_convert, name, draw)
 
 
 def cells_of(factors: Sequence[Factor]) -> list[dict[str, Level]]:

@@ -9,26 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnbench.execute import RunOptions, open_session, run_session
-from cnnbench.registry import Registry
 from cnnbench.report import build_view
 from cnnbench.report.classes import class_reports, class_table
 from cnnbench.report.page import render_page
-from cnnbench.spec import load_study
 from cnnbench.store import StoredTrial
 from cnnbench.types import Response, StudyView
 
 METRICS = ["accuracy", "precision-by-class", "recall-by-class", "f1-by-class", "support", "precision", "f1", "recall"]
 
 
-@pytest.fixture
-def view(study_path: Path, registry: Registry, options: RunOptions) -> StudyView:
+@pytest.fixture(scope="module")
+def view(finished_run: Callable[..., Path]) -> StudyView:
     """A finished study that recorded every class."""
     metrics = ", ".join(f'"{name}"' for name in METRICS)
-    study = load_study(study_path, check_component=registry.check, assignments=(f"trial.metrics=[{metrics}]",))
-    session = open_session(study, registry, options)
-    run_session(session, registry, options, registry.observers())
-    return build_view(session.folder.path)
+    return build_view(finished_run(f"trial.metrics=[{metrics}]"))
 
 
 def test_every_cell_has_a_report_whose_sums_and_averages_are_those_of_its_trials(view: StudyView):

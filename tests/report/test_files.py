@@ -109,6 +109,7 @@ def test_a_csv_read_back_gives_the_same_floats(make_view: Callable[..., StudyVie
     assert [float(row["train_s"]) for row in rows] == view.trials["train_s"].tolist()
 
 
+@pytest.mark.usefixtures("_drawn_anew")
 def test_the_same_view_gives_the_same_bytes(one_trial_each: StudyView, tmp_path: Path):
     for name in ("first", "second"):
         write_report(one_trial_each, [], tmp_path / name)
