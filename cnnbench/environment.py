@@ -84,10 +84,11 @@ def choose_devices(wanted: str) -> list[str]:
     """Return the devices to train on: ``cpu``, or one entry for each CUDA device.
 
     Args:
-        wanted: ``auto``, ``cpu``, ``cuda``, or a device such as ``cuda:1``.
+        wanted: ``auto``, ``cpu``, ``cuda``, or CUDA devices as a list, such as ``cuda:1``, ``cuda:0,cuda:1`` or
+            ``0,1``.
 
     Raises:
-        SetupError: The device is not there.
+        SetupError: A device is not there, or the list cannot be used.
     """
     if wanted == "cpu" or (wanted == "auto" and not _has_gpu_driver()):
         return ["cpu"]
@@ -98,10 +99,17 @@ def choose_devices(wanted: str) -> list[str]:
         return available or ["cpu"]
     if wanted == "cuda" and available:
         return available
-    if wanted in available:
-        return [wanted]
+    names = [name.strip() for name in wanted.split(",")]
+    chosen = [f"cuda:{int(name)}" if name.isdecimal() else name for name in names]
     there = ", ".join(["cpu", *available])
-    raise SetupError(f"there is no device `{wanted}` on this machine; there is {there}.")
+    for device in chosen:
+        if device in {"auto", "cpu", "cuda"} and len(chosen) > 1:
+            raise SetupError(f"`{device}` cannot stand in a list of devices; name them one by one: {there}.")
+        if device not in available:
+            raise SetupError(f"there is no device `{device}` on this machine; there is {there}.")
+        if chosen.count(device) > 1:
+            raise SetupError(f"the device `{device}` is named twice; for several workers on it use --workers.")
+    return chosen
 
 
 def _has_gpu_driver() -> bool:

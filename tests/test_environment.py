@@ -122,6 +122,9 @@ def test_a_missing_torchvision_is_told_as_missing(monkeypatch: pytest.MonkeyPatc
         ("auto", True, 2, ["cuda:0", "cuda:1"]),
         ("cuda", True, 2, ["cuda:0", "cuda:1"]),
         ("cuda:1", True, 2, ["cuda:1"]),
+        ("cuda:1, cuda:0", True, 3, ["cuda:1", "cuda:0"]),
+        ("0,2", True, 3, ["cuda:0", "cuda:2"]),
+        ("1", True, 2, ["cuda:1"]),
     ],
 )
 def test_devices_are_chosen_as_wanted(
@@ -143,6 +146,22 @@ def test_a_device_that_is_not_there_is_told_with_those_that_are(
     with pytest.raises(SetupError) as caught:
         choose_devices(wanted)
     assert str(caught.value) == f"there is no device `{wanted}` on this machine; there is {there}."
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sentence"),
+    [
+        ("0,2", "there is no device `cuda:2` on this machine; there is cpu, cuda:0, cuda:1."),
+        ("cpu,0", "`cpu` cannot stand in a list of devices; name them one by one: cpu, cuda:0, cuda:1."),
+        ("0,cuda:0", "the device `cuda:0` is named twice; for several workers on it use --workers."),
+        ("0,", "there is no device `` on this machine; there is cpu, cuda:0, cuda:1."),
+    ],
+)
+def test_a_list_of_devices_that_cannot_be_used_is_refused(monkeypatch: pytest.MonkeyPatch, wanted: str, sentence: str):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(SetupError) as caught:
+        choose_devices(wanted)
+    assert str(caught.value) == sentence
 
 
 @pytest.mark.parametrize("found", ["libcuda.so.1", "libamdhip64.so", "nvcuda.dll", None])

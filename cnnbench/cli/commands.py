@@ -16,7 +16,7 @@ from rich.text import Text
 from cnnbench.cli.display import LiveDisplay, PlainDisplay
 from cnnbench.cli.plan_text import plan_text
 from cnnbench.errors import AnalysisError
-from cnnbench.execute import RunOptions, open_session, run_session
+from cnnbench.execute import Forecast, RunOptions, open_session, run_session
 from cnnbench.registry import Registry
 from cnnbench.spec import load_study
 
@@ -63,8 +63,10 @@ def run_study(invocation: Invocation, options: RunOptions) -> int:
         console.print(plan_text(session, options, registry))
         kind = LiveDisplay if console.is_terminal else PlainDisplay
         begun = True
-        with kind(console, failed=session.num_failed) as display:
-            summary = run_session(session, registry, options, registry.observers(display), display.tick)
+        forecast = Forecast(session, options)
+        with kind(console, failed=session.num_failed, forecast=forecast) as display:
+            observers = registry.observers(forecast, display)
+            summary = run_session(session, registry, options, observers, display.tick)
         if summary.interrupted:
             _print_interrupted(session, summary)
             return EXIT_INTERRUPTED

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
+    from cnnbench.execute import Forecast
     from cnnbench.types import EpochRecord, Plan, Trial, TrialOutcome
 
 _REFRESH_S = 0.1
@@ -46,10 +47,8 @@ class _Display:
     done: int = 0
     failed: int = 0
     """Given for trials that failed before and are not run again."""
-    left_flops: float = 0.0
-    spent_flops: float = 0.0
-    started_at: float = 0.0
-    estimate_s: float | None = None
+    forecast: Forecast | None = None
+    """Observes the same study, before this display."""
     running: dict[str, tuple[Trial, _Running]] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -64,19 +63,15 @@ class _Display:
         """Called about twice a second while trials run."""
 
     @hookimpl
-    def cnnbench_study_started(self, plan: Plan, num_finished: int, estimate_s: float | None) -> None:
+    def cnnbench_study_started(self, plan: Plan, num_finished: int) -> None:
         """Take the size of the study down."""
-        self.total, self.done, self.estimate_s = len(plan.trials), num_finished, estimate_s
-        per_trial = sum(trial.flops for trial in plan.trials) / max(1, self.total)
-        self.left_flops = per_trial * (self.total - num_finished - self.failed)
-        self.started_at = time.monotonic()
+        self.total, self.done = len(plan.trials), num_finished
 
     @hookimpl
-    def cnnbench_plan_extended(self, plan: Plan, num_finished: int, estimate_s: float | None) -> None:
+    def cnnbench_plan_extended(self, plan: Plan, num_finished: int) -> None:
         """Say that a round is over, and what it has decided that there is to do."""
         self.console.print(Text(f"The plan has grown from {self.total} to {count(len(plan.trials), 'trial')}."))
-        self.cnnbench_study_started(plan, num_finished, estimate_s)
-        self.spent_flops = 0.0
+        self.cnnbench_study_started(plan, num_finished)
 
     @hookimpl
     def cnnbench_trial_started(self, trial: Trial, device: str) -> None:
@@ -94,19 +89,15 @@ class _Display:
     def cnnbench_trial_finished(self, trial: Trial, outcome: TrialOutcome) -> None:
         """Count a trial."""
         self.running.pop(trial.id, None)
-        self.spent_flops += trial.flops
-        self.left_flops = max(0.0, self.left_flops - trial.flops)
         if isinstance(outcome, TrialFailure):
             self.failed += 1
         else:
             self.done += 1
 
     def time_left(self) -> str:
-        """Return the expected time to the end, from what has been run so far."""
-        elapsed = time.monotonic() - self.started_at
-        if self.spent_flops > 0:
-            return f"about {duration(self.left_flops / self.spent_flops * elapsed)} left"
-        return f"about {duration(self.estimate_s)} left" if self.estimate_s else ""
+        """Return the expected time to the end in words; nothing where there is no ground for an expectation."""
+        left_s = self.forecast.left_s() if self.forecast is not None else None
+        return f"about {duration(left_s)} left" if left_s is not None else ""
 
 
 class PlainDisplay(_Display):

@@ -21,7 +21,10 @@ Workers = Annotated[
     typer.Option("--workers", min=0, metavar="N", help="Worker processes; 0 runs in this process. [default: cores]"),
 ]
 Device = Annotated[
-    str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, or one device such as cuda:1.")
+    str,
+    typer.Option(
+        "--device", "--devices", metavar="DEVICES", help="auto, cpu, cuda, or a list such as cuda:0,cuda:1 or 0,1."
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the finding only.")]
 

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from cnnbench.execute.study import estimate_s, worker_devices
+from cnnbench.execute.study import estimate_s, num_workers
 from cnnbench.types import Choice, Look
 
 if TYPE_CHECKING:
@@ -92,15 +92,15 @@ def _what_is_to_do(session: Session, options: RunOptions) -> str:
     least, most = session.to_come
     if not session.pending and not most:
         return f"Nothing to run: {known}."
-    num_workers = 1 if options.workers == 0 else len(worker_devices(session, options))
+    workers = count(num_workers(session, options), "worker")
     how = ", one at a time because a response depends on time" if session.exclusive else ""
     end = f"{how}{f'; {known}' if known else ''}."
     if not most:
-        return f"{len(session.pending)} to run{_about(session, options, 0, 0)} on {count(num_workers, 'worker')}{end}"
+        return f"{len(session.pending)} to run{_about(session, options, 0, 0)} on {workers}{end}"
     now = len(session.pending)
     whole = f"{now + least}" if least == most else f"{now + least} to {now + most}"
     about = _about(session, options, least, most)
-    return f"{now} to run now, {whole} in all{about} on {count(num_workers, 'worker')}{end}"
+    return f"{now} to run now, {whole} in all{about} on {workers}{end}"
 
 
 def _about(session: Session, options: RunOptions, least: int, most: int) -> str:

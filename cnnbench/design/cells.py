@@ -160,15 +160,18 @@ def _clash(path: KeyPath, message: str, cells: Sequence[Mapping[str, Level]]) ->
     )
 
 
-def dataset_needs(spec: StudySpec, registry: Registry) -> list[DatasetNeed]:
+def dataset_needs(
+    spec: StudySpec, registry: Registry, recipes: Sequence[CellRecipe] | None = None
+) -> list[DatasetNeed]:
     """Return every dataset that a cell of the study uses, with all sizes at which it is used.
+
+    ``recipes`` are those of all planned cells, where they are at hand.
 
     Raises:
         SpecError: As `cell_recipes` does.
     """
     needs: dict[tuple[Dataset, Literal["crop", "squash"]], set[int]] = {}
-    cells, _ = planned_cells(spec)
-    for one in cell_recipes(spec, registry, cells, spec.name):
+    for one in recipes or cell_recipes(spec, registry, planned_cells(spec)[0], spec.name):
         sizes_px = (phase["size_px"] for phase in one.recipe["phases"])
         needs.setdefault((one.dataset, one.recipe["resize"]), set()).update(sizes_px)
     return [DatasetNeed(dataset, tuple(sorted(sizes)), resize) for (dataset, resize), sizes in needs.items()]

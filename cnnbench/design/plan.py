@@ -63,6 +63,7 @@ def make_plan(  # noqa: PLR0913 - a plan is made from this many things
     source: str,
     *,
     decisions: Sequence[Decision] = (),
+    recipes: Sequence[CellRecipe] | None = None,
 ) -> Plan:
     """Turn a study into its ordered trials: replicate by replicate, so that an interrupted study is balanced.
 
@@ -75,6 +76,7 @@ def make_plan(  # noqa: PLR0913 - a plan is made from this many things
         prober: Tries a network at one size (see `cnnbench.design.probe`).
         source: Name of the study file, for errors.
         decisions: What was decided on the results of earlier rounds, in order (see `cnnbench.design.rounds`).
+        recipes: Those of all planned cells, where they are at hand.
 
     Raises:
         SpecError: Levels do not go together.
@@ -85,7 +87,7 @@ def make_plan(  # noqa: PLR0913 - a plan is made from this many things
     feasible: dict[CellKey, _Buildable] = {}
     datasets: dict[str, DatasetInfo] = {}
     tried = functools.cache(prober)
-    for one in cell_recipes(spec, registry, cells, source):
+    for one in recipes or cell_recipes(spec, registry, cells, source):
         info = info_of(one.dataset)
         found = [tried(request) for request in _probes(one, info)]
         reason = next((result.reason for result in found if result.reason is not None), None)

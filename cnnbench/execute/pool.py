@@ -10,11 +10,11 @@ import contextlib
 import dataclasses
 import multiprocessing
 import signal
-from collections import deque
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
+from cnnbench.execute.packing import Packing
 from cnnbench.execute.worker import WorkerSetup, worker_main
 from cnnbench.types import EpochRecord, Trial, TrialFailure, TrialOutcome, TrialResult
 
@@ -36,6 +36,8 @@ class _Worker:
     trial: Trial | None = None
     most_beside: int = 1
     """The most trials on the same device at once while the present one has been running."""
+    waits: bool = False
+    """Whether it has no trial because none fits into memory beside those of others."""
     epochs: int = 0
     """Epochs that the present trial has done, those before it was resumed included."""
 
@@ -54,13 +56,16 @@ class Pool:
     workers: list[_Worker] = field(default_factory=list)
 
     def run(self, trials: Sequence[Trial]) -> Iterator[TrialOutcome]:
-        """Yield each trial's outcome as it comes; a worker that dies costs its trial, not the study."""
-        queue = deque(trials)
+        """Yield each trial's outcome as it comes; a worker that dies costs its trial, not the study.
+
+        A trial that ran out of memory beside others has no outcome before it was tried again alone.
+        """
+        packing = Packing(trials)
         try:
-            for device in self.devices[: len(queue)]:
-                self._give(self._start(device), queue)
+            for device in self.devices[: len(packing.waiting)]:
+                self._give(self._start(device), packing)
             while any(worker.trial is not None for worker in self.workers):
-                yield from self._outcomes(queue)
+                yield from self._outcomes(packing)
                 self.tick()
         finally:
             self._stop()
@@ -82,9 +87,15 @@ class Pool:
         self.workers.append(worker)
         return worker
 
-    def _give(self, worker: _Worker, queue: deque[Trial]) -> None:
-        worker.trial = queue.popleft() if queue else None
+    def _give(self, worker: _Worker, packing: Packing) -> None:
+        """Give a worker its next trial; let it wait for room, or end it where there is nothing to wait for."""
+        worker.trial = None
+        beside = [other.trial for other in self.workers if other.device == worker.device and other.trial is not None]
+        worker.trial = packing.next(worker.device, beside)
+        worker.waits = worker.trial is None and bool(packing.waiting)
         worker.most_beside, worker.epochs = 1, 0
+        if worker.waits:
+            return
         with contextlib.suppress(OSError):  # a worker that has died meanwhile is found when it is waited for
             worker.pipe.send(worker.trial)
         for device in {other.device for other in self.workers}:
@@ -92,17 +103,26 @@ class Pool:
             for other in busy:
                 other.most_beside = max(other.most_beside, len(busy))
 
-    def _outcomes(self, queue: deque[Trial]) -> Iterator[TrialOutcome]:
+    def _give_again(self, worker: _Worker, packing: Packing) -> None:
+        """Give a worker its next trial, and those that waited for its room."""
+        self._give(worker, packing)
+        for other in self.workers:
+            if other.waits and other.device == worker.device:
+                self._give(other, packing)
+
+    def _outcomes(self, packing: Packing) -> Iterator[TrialOutcome]:
         pipes = {worker.pipe: worker for worker in self.workers if worker.trial is not None}
         for ready in wait(list(pipes), timeout=_TICK_S):
             worker = pipes[ready]  # type: ignore[index]  # what comes out is what went in
             try:
                 kind, content = worker.pipe.recv()
             except (EOFError, OSError):
-                yield self._replace(worker, queue)
+                yield from self._replace(worker, packing)
                 continue
             assert worker.trial is not None  # noqa: S101 - only busy workers are waited for
-            if kind == "started":
+            if kind == "memory":
+                packing.offer(worker.device, *content)
+            elif kind == "started":
                 worker.epochs = content
                 self.observers.trial_started(worker.trial, worker.device, content)
             elif kind == "epoch":
@@ -111,14 +131,19 @@ class Pool:
                 self.observers.epoch_finished(worker.trial, record)
             else:
                 outcome: TrialOutcome = content
+                again = False
                 if isinstance(outcome, TrialResult):
+                    packing.learn(outcome)
                     cost = dataclasses.replace(outcome.cost, concurrent_trials=worker.most_beside)
                     outcome = dataclasses.replace(outcome, cost=cost)
-                self._give(worker, queue)  # first, so that the worker does not wait for the disk
-                yield outcome
+                elif outcome.error_class == "OutOfMemory":
+                    again = worker.most_beside > 1 and packing.put_aside(worker.trial)
+                self._give_again(worker, packing)  # first, so that the worker does not wait for the disk
+                if not again:
+                    yield outcome
 
-    def _replace(self, worker: _Worker, queue: deque[Trial]) -> TrialFailure:
-        """Put a new worker in the place of one that died."""
+    def _replace(self, worker: _Worker, packing: Packing) -> Iterator[TrialFailure]:
+        """Put a new worker in the place of one that died, and yield the failure of its trial, if that is its end."""
         worker.process.join()
         worker.pipe.close()
         self.workers.remove(worker)
@@ -126,10 +151,13 @@ class Pool:
         assert trial is not None  # noqa: S101 - only busy workers are waited for
         why = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
         hint = "; the machine may have run out of memory" if -code == signal.SIGKILL else ""
-        if queue:
-            self._give(self._start(worker.device), queue)
-        message = f"the worker process {why}{hint}."
-        return TrialFailure(trial, "WorkerDied", message, "", worker.epochs or None)
+        # Where main memory is short, the system kills a process rather than refuse it memory.
+        again = code == -signal.SIGKILL and worker.most_beside > 1 and packing.put_aside(trial)
+        if packing:
+            self._give_again(self._start(worker.device), packing)
+        if not again:
+            message = f"the worker process {why}{hint}."
+            yield TrialFailure(trial, "WorkerDied", message, "", worker.epochs or None)
 
     def _stop(self) -> None:
         for worker in self.workers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from cnnbench.data import PreparedDataset, default_cache_dir, prepare
-from cnnbench.design import dataset_needs, make_plan, responses_of
+from cnnbench.design import cell_recipes, dataset_needs, make_plan, planned_cells, responses_of
 from cnnbench.errors import Problem, SpecError, StoreError
 from cnnbench.execute.probes import CachedProber
 from cnnbench.execute.rounds import check_direction, check_rounds, settled, to_come
@@ -89,7 +88,9 @@ def open_session(
     """
     spec, cache_dir = study.spec, default_cache_dir()
     prepared: dict[Dataset, PreparedDataset] = {}
-    for need in dataset_needs(spec, registry):
+    source = str(study.path)
+    recipes = cell_recipes(spec, registry, planned_cells(spec)[0], source)
+    for need in dataset_needs(spec, registry, recipes):
         prepared[need.dataset] = prepare(need.dataset, need.sizes_px, need.resize, cache_dir, progress)
 
     def info_of(dataset: Dataset) -> DatasetInfo:
@@ -100,7 +101,7 @@ def open_session(
     decisions = tuple(one.decision for one in stored)
     try:
         with CachedProber(cache_dir) as prober:
-            plan = make_plan(spec, registry, info_of, prober, str(study.path), decisions=decisions)
+            plan = make_plan(spec, registry, info_of, prober, source, decisions=decisions, recipes=recipes)
     except OSError as error:
         raise StoreError(
             f"the cache {cache_dir} cannot be written ({error.strerror}); name another folder in CNNBENCH_CACHE."
@@ -108,10 +109,10 @@ def open_session(
     responses = responses_of(spec, registry)
     datasets = {dataset.info.fingerprint: dataset for dataset in prepared.values()}
     check_rounds(plan, spec, stored, folder)
-    check_direction(spec, responses, str(study.path))
-    _check_responses(plan, responses, str(study.path))
+    check_direction(spec, responses, source)
+    _check_responses(plan, responses, source)
     check_splits(plan, responses, datasets)
-    _check_oversampling(plan, str(study.path))
+    _check_oversampling(plan, source)
     if options.fresh:
         _check_that_it_may_be_emptied(folder)
     finished = set() if options.fresh else folder.finished()
@@ -135,7 +136,7 @@ def open_session(
 def _check_responses(plan: Plan, responses: tuple[ResponseInfo, ...], source: str) -> None:
     """Check that every cell will have what the responses are read from, whatever its levels change in the recipe."""
     problems: dict[str, Problem] = {}
-    for trial in {json.dumps(trial.cell): trial for trial in plan.trials}.values():
+    for trial in {id(trial.recipe): trial for trial in plan.trials}.values():  # replicates share their recipe
         for info in responses:
             fault = _response_fault(trial.recipe, info.response)
             if fault is not None:

@@ -74,13 +74,18 @@ def _range(low: float, high: float) -> str:
 def _different(plan: Plan) -> Iterator[tuple[Trial, Split]]:
     """Yield one trial for each split that differs from the others; group by group its seed counts, too."""
     seen: set[tuple[str, str, int | None]] = set()
+    known: dict[int, tuple[Split, str]] = {}  # by the recipe's place in memory: replicates share theirs
     for trial in plan.trials:
-        split = Split.model_validate(trial.recipe["split"])
+        split, text = known.get(id(trial.recipe)) or known.setdefault(id(trial.recipe), _split_of(trial))
         seed = trial.seeds["split"] if _keeps_groups(trial, plan, split) else None
-        key = (trial.data_fingerprint, json.dumps(trial.recipe["split"], sort_keys=True), seed)
+        key = (trial.data_fingerprint, text, seed)
         if key not in seen:
             seen.add(key)
             yield trial, split
+
+
+def _split_of(trial: Trial) -> tuple[Split, str]:
+    return Split.model_validate(trial.recipe["split"]), json.dumps(trial.recipe["split"], sort_keys=True)
 
 
 def _keeps_groups(trial: Trial, plan: Plan, split: Split) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import os
 import statistics
 from dataclasses import dataclass, replace
@@ -16,18 +14,16 @@ from cnnbench.design import is_last
 from cnnbench.environment import check_torch, choose_devices, describe
 from cnnbench.errors import SetupError
 from cnnbench.execute.rounds import Undecided, next_decision
+from cnnbench.execute.schedule import Pace, in_order, makespan_s
 from cnnbench.execute.session import Session, open_session, write_documents
 from cnnbench.store import add_decision, read_decisions
 from cnnbench.types import TrialOutcome, TrialResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from cnnbench.execute.session import RunOptions
     from cnnbench.registry import HookObservers, Registry
-
-_GUESSED_FLOPS_PER_S = 2e10
-"""For the first estimate on a machine where nothing has run yet: small nets on one core of a present CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +72,7 @@ def run_session(
             with contextlib.suppress(KeyboardInterrupt):
                 course.run(registry, options, observers, tick)
         finally:
-            _remember_rates(course.rates)
+            course.remember_pace()
             observers.study_finished(course.session.plan, course.num_finished, course.num_failed)
     return course.summary()
 
@@ -86,8 +82,8 @@ class _Course:
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self._pace: Pace | None = None
         self.num_finished, self.num_failed = session.num_finished, session.num_failed
-        self.rates: dict[str, list[float]] = {}
         self._undecided: str | None = None
         self._ended = False
 
@@ -107,16 +103,23 @@ class _Course:
     def _run_pending(
         self, registry: Registry, options: RunOptions, observers: HookObservers, tick: Callable[[], None]
     ) -> None:
-        with contextlib.closing(_outcomes(self.session, registry, options, observers, tick)) as outcomes:
+        if not self.session.pending:  # a study that is finished is opened on machines without its devices, too
+            return
+        self._pace = self._pace or pace_of(self.session, options)
+        with contextlib.closing(_outcomes(self.session, self._pace, registry, options, observers, tick)) as outcomes:
             for outcome in outcomes:
                 self.session.folder.save(outcome)
                 if isinstance(outcome, TrialResult):
                     self.num_finished += 1
-                    kind = _kind(outcome.environment["device_type"], outcome.trial.flops)
-                    self.rates.setdefault(kind, []).append(outcome.trial.flops / outcome.cost.total_s)
+                    self._pace.learn(outcome)
                 else:
                     self.num_failed += 1
                 observers.trial_finished(outcome.trial, outcome)
+
+    def remember_pace(self) -> None:
+        """Leave to later runs how long trials take on this machine."""
+        if self._pace is not None:
+            self._pace.remember()
 
     def _next_session(self, registry: Registry, options: RunOptions) -> Session | None:
         """Take the decision that is due, store it, and plan on; None where there is none to take."""
@@ -154,15 +157,14 @@ def _clear(session: Session, options: RunOptions) -> None:
         session.folder.forget(trial_id)
 
 
-def _outcomes(
+def _outcomes(  # noqa: PLR0913, PLR0917 - a run needs this many things
     session: Session,
+    pace: Pace,
     registry: Registry,
     options: RunOptions,
     observers: HookObservers,
     tick: Callable[[], None],
 ) -> Generator[TrialOutcome]:
-    if not session.pending:
-        return
     # A plan, or a study that is finished, comes this far without torch.
     from cnnbench.execute.inprocess import run_in_process  # noqa: PLC0415 - see above
     from cnnbench.execute.pool import Pool  # noqa: PLC0415 - see above
@@ -170,14 +172,15 @@ def _outcomes(
     from cnnbench.train import FeatureFolder  # noqa: PLC0415 - see above
 
     devices = worker_devices(session, options)
+    pending = in_order(session.pending, pace.seconds, num_workers(session, options), timed=session.exclusive)
     # A trial whose time counts computes its features itself: borrowed ones would cost it nothing.
     features = FeatureFolder(default_cache_dir() / "features", shared=not session.exclusive)
     path, every_s = session.folder.path, options.checkpoint_every_s
     setup = WorkerSetup(session.datasets, path / "checkpoints", every_s, features, path / "weights")
     if options.workers == 0:
-        yield from run_in_process(session.pending, registry, setup, devices[0], observers, tick)
+        yield from run_in_process(pending, registry, setup, devices[0], observers, tick)
     else:
-        yield from Pool(registry, setup, devices, observers, tick).run(session.pending)
+        yield from Pool(registry, setup, devices, observers, tick).run(pending)
 
 
 def worker_devices(session: Session, options: RunOptions) -> Sequence[str]:
@@ -209,55 +212,41 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def estimate_s(session: Session, options: RunOptions, more: int = 0) -> float | None:
-    """Return the expected wall time of the pending trials, seconds, from this machine's earlier trials if any.
-
-    ``more`` trials of average size are added to them.
+def num_workers(session: Session, options: RunOptions) -> int:
+    """Return how many trials run at once.
 
     Raises:
         SetupError: As `worker_devices` does.
     """
-    ahead = len(session.pending) + more
-    if not ahead:
+    return 1 if options.workers == 0 else len(worker_devices(session, options))
+
+
+def pace_of(session: Session, options: RunOptions) -> Pace:
+    """Return how long trials take on the devices of a run, as earlier runs have left it.
+
+    Raises:
+        SetupError: As `worker_devices` does.
+    """
+    return Pace.of_machine(worker_devices(session, options)[0].partition(":")[0])
+
+
+def estimate_s(session: Session, options: RunOptions, more: int = 0) -> float | None:
+    """Return the expected wall time of the pending trials, seconds, from this machine's earlier trials if any.
+
+    ``more`` trials of average length are added to them.
+
+    Raises:
+        SetupError: As `worker_devices` does.
+    """
+    if not session.pending and not more:
         return 0.0
-    average = statistics.fmean(trial.flops for trial in session.plan.trials)
-    flops = [*(trial.flops for trial in session.pending), *(more * [average])]
-    if not any(flops):
+    trials = session.plan.trials
+    if not any(trial.flops for trial in (*session.pending, *trials)):
         return None
-    devices = worker_devices(session, options)
-    device_type = devices[0].partition(":")[0]
-    known = _known_rates()
-    seconds = sum(each / _rate(known, device_type, each) for each in flops)
-    workers = 1 if options.workers == 0 else len(devices)
-    return seconds / min(workers, ahead)
-
-
-def _rate_file() -> Path:
-    return default_cache_dir() / "rate.json"
-
-
-def _kind(device_type: str, flops: float, larger: int = 0) -> str:
-    """Name the trials whose rate is about the same: small ones spend their time on other things than arithmetic."""
-    return f"{device_type} 1e{round(math.log10(max(flops, 1.0))) + larger}"
-
-
-def _rate(known: Mapping[str, float], device_type: str, flops: float) -> float:
-    near = (known.get(_kind(device_type, flops, larger)) for larger in (0, 1, -1))
-    return next((rate for rate in near if rate), _GUESSED_FLOPS_PER_S)
-
-
-def _known_rates() -> dict[str, float]:
-    try:
-        return {kind: float(rate) for kind, rate in json.loads(_rate_file().read_text("utf-8"))["flops_per_s"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-
-
-def _remember_rates(rates: Mapping[str, Sequence[float]]) -> None:
-    if not rates:
-        return
-    known = _known_rates() | {kind: statistics.median(found) for kind, found in rates.items()}
-    try:
-        _rate_file().write_text(json.dumps({"flops_per_s": known}), "utf-8")
-    except OSError:
-        return  # the estimate stays a guess; nothing depends on it
+    pace, workers = pace_of(session, options), num_workers(session, options)
+    expected = [
+        pace.seconds(trial) for trial in in_order(session.pending, pace.seconds, workers, timed=session.exclusive)
+    ]
+    if more:
+        expected += more * [statistics.fmean(pace.seconds(trial) for trial in trials)]
+    return makespan_s(expected, workers)

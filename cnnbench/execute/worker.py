@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.environment import tune_process, tune_torch
+from cnnbench.execute.packing import memory_of
 from cnnbench.registry import Registry
 from cnnbench.train import TrialRequest, run_trial
 
@@ -72,7 +73,8 @@ def worker_main(
     """Run trials as they come through the pipe, until None comes or the parent is gone.
 
     Args:
-        pipe: Trials come in; ("started", epoch), ("epoch", record) and ("done", outcome) go out.
+        pipe: Trials come in; ("memory", bytes), ("started", epoch), ("epoch", record) and ("done", outcome) go
+            out.
         inherited: The parent's ends of pipes, which a fork has copied; while they are open here, nobody sees that the
             parent has gone.
         registry: The parent's, in a forked worker; None in a spawned one, which discovers the plugins itself.
@@ -88,7 +90,9 @@ def worker_main(
         tune_process()
         registry = Registry.discover()
     tune_torch()
-    with contextlib.suppress(EOFError, BrokenPipeError):
+    with contextlib.suppress(EOFError, ConnectionError):
+        if (memory := memory_of(device)) is not None:
+            pipe.send(("memory", memory))
         while (trial := pipe.recv()) is not None:
             outcome: TrialOutcome = run_trial(
                 request_for(trial, setup, device), registry, setup.datasets[trial.data_fingerprint], PipeListener(pipe)

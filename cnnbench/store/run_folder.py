@@ -70,7 +70,7 @@ class RunFolder:
             for name in ("trials", "failures", "checkpoints", "weights", "report"):
                 if (self.path / name).exists():
                     shutil.rmtree(self.path / name)
-            for name in ("analysis.json", "decisions.json"):
+            for name in ("analysis.json", "decisions.json", ".trials-index"):
                 (self.path / name).unlink(missing_ok=True)
         self.create()
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnbench.errors import StoreError
+from cnnbench.store.index import read_trials
 from cnnbench.store.run_folder import RunFolder
-from cnnbench.store.trial_file import StoredTrial, read_trial
 from cnnbench.types import COST_RESPONSES, Exclusion, Factor, Response, ResponseInfo, Stage
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
     import xarray as xr
+
+    from cnnbench.store.trial_file import StoredTrial
 
 _COSTS = (
     "train_s",
@@ -85,7 +87,7 @@ class Study:
     def stored(self) -> tuple[StoredTrial, ...]:
         """Every finished trial of the plan, in its order; its cell names the factors in the order of the plan."""
         finished = self.folder.finished()
-        found = (read_trial(self.folder.trial_file(one)) for one in self.planned if one in finished)
+        found = read_trials(self.folder, (one for one in self.planned if one in finished))
         return tuple(
             replace(one, cell={factor.name: one.cell[factor.name] for factor in self.factors}) for one in found
         )

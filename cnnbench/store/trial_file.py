@@ -20,7 +20,7 @@ from cnnbench.errors import StoreError
 from cnnbench.types import Cost, Predictions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -226,16 +226,15 @@ def _read(file: h5py.File, path: Path) -> StoredTrial:
     descriptions: dict[str, tuple[str, str]] = {}
     better: dict[str, bool] = {}
     by_class: dict[str, NDArray[np.float64]] = {}
-    num_epochs = len(file["epoch"])
-    for name, data in file.items():
-        described = "units" in data.attrs and data.shape == (num_epochs,) and data.dtype.kind in "fi"
-        if "units" in data.attrs and _dims(data) == ("/epoch", "/class"):
+    for name, data in _by_epoch(file):
+        if data.ndim == 2:
             by_class[name] = np.asarray(data[()], np.float64)
-        elif described and len(data.dims[0]) and data.dims[0][0].name == "/epoch":
-            scalars[name] = np.asarray(data[()], np.float64)
-            descriptions[name] = (str(data.attrs["units"]), str(data.attrs["long_name"]))
-            if "higher_is_better" in data.attrs:
-                better[name] = bool(data.attrs["higher_is_better"])
+            continue
+        described = data.attrs
+        scalars[name] = np.asarray(data[()], np.float64)
+        descriptions[name] = (str(described["units"]), str(described["long_name"]))
+        if "higher_is_better" in described:
+            better[name] = bool(described["higher_is_better"])
     return StoredTrial(
         id=str(attributes["trial_id"]),
         cell=json.loads(attributes["cell"]),
@@ -298,6 +297,22 @@ def read_predictions(path: Path) -> tuple[Predictions, ...]:
         ) from error
 
 
-def _dims(data: h5py.Dataset) -> tuple[str, ...]:
-    """Return the names of a variable's dimension scales."""
-    return tuple(dim[0].name for dim in data.dims if len(dim))
+def _by_epoch(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Yield the numbers by epoch, and those by epoch and class.
+
+    A study has thousands of files, each with dozens of variables: what can be told by its shape is not opened further,
+    and dimensions are compared by h5py's low-level calls, which take a fifth of the time of its objects.
+    """
+    epoch, of_class = file["epoch"].id, file["class"].id
+    num_epochs, num_classes = epoch.shape[0], of_class.shape[0]
+    for name in file:
+        data = h5py.h5d.open(file.id, name.encode())
+        if data.shape == (num_epochs,) and data.dtype.kind in "fi":
+            scales = [epoch]
+        elif data.shape == (num_epochs, num_classes):
+            scales = [epoch, of_class]
+        else:
+            continue
+        is_variable = h5py.h5a.exists(data, b"units")
+        if is_variable and all(h5py.h5ds.is_attached(data, scale, axis) for axis, scale in enumerate(scales)):
+            yield name, h5py.Dataset(data)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from cnnbench.cli.display import LiveDisplay, PlainDisplay, describe_outcome, describe_trial
 from cnnbench.cli.plan_text import count, duration
-from cnnbench.execute import Session
+from cnnbench.execute import Forecast, RunOptions, Session
 from cnnbench.types import TrialFailure
 
 
@@ -35,8 +35,7 @@ def test_replicates_are_named_as_in_the_results(session: Session):
 def test_trials_that_failed_before_count_and_take_no_more_time(session: Session):
     console, plan = a_console(), session.plan
     display = PlainDisplay(console, failed=2)
-    display.cnnbench_study_started(plan, 1, None)
-    assert display.left_flops == pytest.approx(sum(trial.flops for trial in plan.trials) / 4)
+    display.cnnbench_study_started(plan, 1)
 
     display.cnnbench_trial_finished(plan.trials[0], TrialFailure(plan.trials[0], "Diverged", "nan.", "", 0))
 
@@ -47,7 +46,7 @@ def test_trials_that_failed_before_count_and_take_no_more_time(session: Session)
 def test_lines_of_a_log_are_not_broken(session: Session):
     console, trial = a_console(width=20), session.plan.trials[0]
     display = PlainDisplay(console)
-    display.cnnbench_study_started(session.plan, 0, 600.0)
+    display.cnnbench_study_started(session.plan, 0)
 
     display.cnnbench_trial_finished(trial, TrialFailure(trial, "Diverged", "nan.", "", 0))
 
@@ -64,10 +63,14 @@ def test_the_live_display_leaves_the_number_of_failures_behind(failed: int, sent
     assert text_of(console).lstrip("\n") == sentence
 
 
-def test_the_live_display_shows_running_trials_and_the_time_left(session: Session):
+def test_the_live_display_shows_running_trials_and_the_time_left(
+    session: Session, options: RunOptions, monkeypatch: pytest.MonkeyPatch
+):
     console, trial = a_console(), session.plan.trials[0]
-    with LiveDisplay(console) as display:
-        display.cnnbench_study_started(session.plan, 1, 120.0)
+    forecast = Forecast(session, options)
+    monkeypatch.setattr(forecast, "left_s", lambda: 120.0)
+    with LiveDisplay(console, forecast=forecast) as display:
+        display.cnnbench_study_started(session.plan, 1)
         display.cnnbench_trial_started(trial, "cpu")
         console.print(display._picture())
 

@@ -2,21 +2,26 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import os
 import signal
-from collections import deque
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cnnbench.execute import RunOptions, Session, open_session, run_session
+from cnnbench.execute.packing import Packing
 from cnnbench.execute.pool import Pool
 from cnnbench.execute.worker import WorkerSetup
 from cnnbench.plugin import hookimpl
 from cnnbench.registry import Registry
 from cnnbench.spec import StudyFile
 from cnnbench.store import read_trial
-from cnnbench.types import EpochRecord, Plan, Trial, TrialFailure, TrialOutcome
+from cnnbench.train import TrialRequest
+from cnnbench.types import EpochRecord, Plan, Trial, TrialFailure, TrialOutcome, TrialResult
+
+from .conftest import outcome_of
 
 
 class Watcher:
@@ -191,7 +196,7 @@ def test_a_termination_signal_ends_a_worker_without_a_word(
     pool = Pool(registry, setup, ["cpu"], registry.observers(), lambda: None)
     try:
         worker = pool._start("cpu")
-        pool._give(worker, deque(session.plan.trials))
+        pool._give(worker, Packing(session.plan.trials))
         assert worker.pipe.poll(60)
         worker.process.terminate()
         worker.process.join(30)
@@ -225,6 +230,80 @@ def test_a_killed_worker_costs_its_trial_and_not_the_study(study: StudyFile, opt
     assert isinstance(failure, TrialFailure)
     assert (failure.trial.id, failure.error_class) == (killer.victim, "WorkerDied")
     assert "SIGKILL" in failure.message
+
+
+@pytest.fixture
+def side_by_side(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Trials with made-up results, which start no sooner than two run, in a folder where each leaves a file."""
+    folder = tmp_path / "tried"
+    folder.mkdir()
+
+    def run_trial(request: TrialRequest, *_: object) -> TrialOutcome:
+        (folder / f"{request.trial.id}.{len(list(folder.glob(f'{request.trial.id}*')))}").touch()
+        time.sleep(0.3)
+        result = outcome_of(request.trial, 0.5)
+        assert isinstance(result, TrialResult)
+        return dataclasses.replace(result, cost=dataclasses.replace(result.cost, peak_memory_bytes=60))
+
+    monkeypatch.setattr("cnnbench.execute.worker.run_trial", run_trial)
+    return folder
+
+
+def beside(session: Session) -> list[int]:
+    trials = session.plan.trials
+    return sorted(read_trial(session.folder.trial_file(trial.id)).cost.concurrent_trials for trial in trials)
+
+
+@pytest.mark.usefixtures("side_by_side")
+@pytest.mark.parametrize(("free", "expected"), [((100, 0), [1, 1, 2, 2]), ((100, 20), [2] * 4), (None, [2] * 4)])
+def test_trials_that_do_not_fit_into_memory_together_run_one_after_another(
+    study: StudyFile,
+    options: RunOptions,
+    monkeypatch: pytest.MonkeyPatch,
+    free: tuple[int, int] | None,
+    expected: list[int],
+):
+    monkeypatch.setattr("cnnbench.execute.worker.memory_of", lambda _: free)
+
+    session, summary = run(study, options, workers=2)
+
+    assert summary.num_finished == 4
+    assert beside(session) == expected
+
+
+@pytest.mark.parametrize(("workers", "always", "ends"), [(2, False, (4, 0)), (2, True, (0, 4)), (1, False, (0, 4))])
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_ran_out_of_memory_beside_others_is_tried_once_more_alone(
+    study: StudyFile,
+    options: RunOptions,
+    side_by_side: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+    ends: tuple[int, int],
+    *,
+    always: bool,
+    killed: bool,
+):
+    import cnnbench.execute.worker as module
+
+    whole = module.run_trial
+
+    def run_trial(request: TrialRequest, *others: Any) -> TrialOutcome:
+        outcome = whole(request, *others)
+        if not always and (side_by_side / f"{request.trial.id}.1").exists():
+            return outcome
+        if killed:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return TrialFailure(request.trial, "OutOfMemory", "no more", "", 0)
+
+    monkeypatch.setattr(module, "run_trial", run_trial)
+
+    session, summary = run(study, options, workers=workers)
+
+    assert (summary.num_finished, summary.num_failed) == ends
+    assert len(list(side_by_side.iterdir())) == 4 * workers
+    if ends == (4, 0):
+        assert beside(session) == [1] * 4
 
 
 class Interrupter:

@@ -9,8 +9,9 @@ import pytest
 import cnnbench
 from cnnbench.errors import DataError, SetupError, SpecError, StoreError
 from cnnbench.execute import RunOptions, Session, open_session, run_session
+from cnnbench.execute.schedule import in_order
 from cnnbench.execute.session import write_documents
-from cnnbench.execute.study import estimate_s, worker_devices
+from cnnbench.execute.study import estimate_s, pace_of, worker_devices
 from cnnbench.plugin import Dataset, ImageArrays, hookimpl
 from cnnbench.registry import Registry
 from cnnbench.spec import StudyFile, load_study
@@ -87,7 +88,8 @@ def test_what_an_interrupted_retry_did_not_reach_is_pending_and_keeps_its_checkp
     session: Session, study: StudyFile, registry: Registry, options: RunOptions
 ):
     session.folder.create()
-    failed, *begun = session.plan.trials
+    failed, *_ = in_order(session.pending, pace_of(session, options).seconds, 1, timed=False)  # it will be the first
+    begun = [trial for trial in session.plan.trials if trial is not failed]
     session.folder.save(TrialFailure(failed, "WorkerDied", "gone.", "", None))
     for trial in session.plan.trials:
         session.folder.checkpoint_file(trial.id).write_bytes(b"state")

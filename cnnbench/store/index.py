@@ -1,0 +1,145 @@
+"""An index of the trial files of a run, so that a study of thousands of trials reopens in seconds.
+
+A cache and nothing else: the trial files stay the truth. An entry counts only for the very file that it was made from,
+as its size, times and place on the disk tell; whatever is not in the index is read from its file. The index may be
+deleted at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import tempfile
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnnbench.store.trial_file import StoredTrial, read_trial
+from cnnbench.types import Cost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from cnnbench.store.run_folder import RunFolder
+
+FILE = ".trials-index"
+WORTH_WRITING = 50
+"""Files read anew before an index is written: fewer are read again in less time than a second."""
+_FORMAT = 1
+_ARRAYS = ("scalars", "by_class")
+"""Fields that map names to arrays; their numbers lie in one long array."""
+_OWN = ("id", "replicate", "seeds", "cost", "found_lr", "weights", "weights_epoch")
+"""Fields that differ between the trials of a cell; all others are kept once for all trials that have them in common."""
+_COMMON = tuple(
+    field.name for field in dataclasses.fields(StoredTrial) if field.name not in {*_OWN, *_ARRAYS, "size_px"}
+)
+
+_Signature = tuple[int, ...]
+_Entry = tuple[_Signature, StoredTrial]
+
+
+def read_trials(folder: RunFolder, ids: Iterable[str]) -> list[StoredTrial]:
+    """Read trials of a run folder, from its index where that knows their files.
+
+    Raises:
+        StoreError: A file cannot be read as a trial.
+    """
+    known = _read_index(folder)
+    found: dict[str, _Entry] = {}
+    num_read = 0
+    for trial_id in ids:
+        path = folder.trial_file(trial_id)
+        signature = _signature(path)
+        entry = known.get(trial_id)
+        if entry is None or entry[0] != signature:
+            entry = (signature, read_trial(path))
+            num_read += 1
+        found[trial_id] = entry
+    if num_read >= WORTH_WRITING:
+        with contextlib.suppress(OSError):  # a folder that others own, a full disk: it stays slow, and right
+            there = folder.finished()
+            _write_index(folder, {trial_id: entry for trial_id, entry in (known | found).items() if trial_id in there})
+    return [trial for _, trial in found.values()]
+
+
+def _signature(path: Path) -> _Signature:
+    """Return what no two files, and no two states of a file, have in common; nothing where there is no file."""
+    try:
+        stat = path.stat()
+    except OSError:  # whoever reads it says what is wrong
+        return ()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+
+
+def _made_by() -> list[Any]:
+    """Return what an index must have been made by to be understood here."""
+    names = [field.name for kind in (StoredTrial, Cost) for field in dataclasses.fields(kind)]
+    return [_FORMAT, version("cnnbench"), names]
+
+
+def _write_index(folder: RunFolder, entries: Mapping[str, _Entry]) -> None:
+    common: dict[str, int] = {}
+    values: list[NDArray[np.float64]] = [np.empty(0)]
+    trials = []
+    for trial_id, (signature, trial) in entries.items():
+        arrays = [(field, name, array) for field in _ARRAYS for name, array in getattr(trial, field).items()]
+        shared = {name: getattr(trial, name) for name in _COMMON} | {"size_px": trial.size_px.tolist()}
+        shared["layout"] = [[field, name, array.shape] for field, name, array in arrays]
+        own = {name: getattr(trial, name) for name in _OWN} | {"cost": dataclasses.asdict(trial.cost)}
+        text = json.dumps(shared, ensure_ascii=False)
+        trials.append([trial_id, signature, common.setdefault(text, len(common)), own])
+        values += [array.ravel() for _, _, array in arrays]
+    index = {"made_by": _made_by(), "common": list(common), "trials": trials}
+    handle, name = tempfile.mkstemp(prefix=".new-", dir=folder.path)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            text = json.dumps(index, ensure_ascii=False)
+            np.savez(file, text=np.frombuffer(text.encode(), np.uint8), values=np.concatenate(values))
+        temporary.chmod(0o644)
+        temporary.replace(folder.path / FILE)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read_index(folder: RunFolder) -> dict[str, _Entry]:
+    """Return what the index of a folder holds; nothing where there is none that can be used."""
+    try:
+        with (folder.path / FILE).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            index, values = json.loads(arrays["text"].tobytes()), arrays["values"]
+        if index["made_by"] != _made_by():
+            return {}
+        return _entries(index, values)
+    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile):
+        return {}
+
+
+def _entries(index: Mapping[str, Any], values: NDArray[np.float64]) -> dict[str, _Entry]:
+    commons = []
+    for text in index["common"]:
+        shared = json.loads(text)
+        layout = [(field, name, tuple(shape)) for field, name, shape in shared.pop("layout")]
+        shared["size_px"] = np.asarray(shared["size_px"], np.int64)
+        shared |= {name: tuple(shared[name]) for name in ("phase", "class_names")}
+        shared["descriptions"] = {name: tuple(described) for name, described in shared["descriptions"].items()}
+        commons.append((layout, shared))
+    entries: dict[str, _Entry] = {}
+    at = 0
+    for trial_id, signature, place, own in index["trials"]:
+        layout, shared = commons[place]
+        arrays: dict[str, dict[str, NDArray[np.float64]]] = {field: {} for field in _ARRAYS}
+        for field, name, shape in layout:
+            size = math.prod(shape)
+            arrays[field][name] = values[at : at + size].reshape(shape)
+            at += size
+        trial = StoredTrial(**{**shared, **own, **arrays, "cost": Cost(**own["cost"])})
+        entries[trial_id] = (tuple(signature), trial)
+    return entries
