@@ -6,6 +6,8 @@ Shapes: B batch, N examples, C channels, H/W pixels.
 from __future__ import annotations
 
 import warnings
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +16,7 @@ import torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 _STATISTICS_EXAMPLES = 4096
 """Most training images that the channel statistics are taken from."""
 _STATISTICS_CHUNK = 64
+_BATCHES_AHEAD = 2
+"""Gathered before they are needed: one that is on its way to the device, and one behind it."""
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -70,6 +75,8 @@ class TrainingData:
         self._copies_MCHW: torch.Tensor | None = None
         if device.type != "cpu" and self.images_NCHW.nbytes < _free_bytes(device) // 2:
             self.images_NCHW = self.images_NCHW.to(device)
+        self.is_fetched = self.images_NCHW.device != device
+        """Whether each batch comes from main memory to another device: then the next one is gathered meanwhile."""
         self._mean_C = normalization.mean_C.to(device).view(1, -1, 1, 1)
         self._std_C = normalization.std_C.to(device).view(1, -1, 1, 1)
 
@@ -99,11 +106,9 @@ class TrainingData:
         order = np.random.default_rng([order_seed, epoch]).permutation(train)
         generator = torch.Generator().manual_seed(stream_seed(augment_seed, epoch))
         index_N = torch.from_numpy(order)
-        for start in range(0, len(order), batch_size):
-            index_B = index_N[start : start + batch_size]
-            if len(index_B) == 1 < batch_size and len(order) > 1:
-                return
-            yield self.batch(index_B, augmentations, generator)
+        if len(order) % batch_size == 1 < batch_size and len(order) > 1:
+            index_N = index_N[:-1]
+        yield from self._batches(index_N, batch_size, augmentations, generator)
 
     def evaluation_batches(
         self,
@@ -113,15 +118,52 @@ class TrainingData:
         generator: torch.Generator | None = None,
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield (images_BCHW, label_B) in the order of ``indices``."""
-        index_N = torch.from_numpy(indices)
-        for start in range(0, len(indices), batch_size):
-            yield self.batch(index_N[start : start + batch_size], augmentations, generator)
+        yield from self._batches(torch.from_numpy(indices), batch_size, augmentations, generator)
+
+    def _batches(
+        self,
+        index_N: torch.Tensor,
+        batch_size: int,
+        augmentations: Sequence[Augmentation],
+        generator: torch.Generator | None,
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        parts = [index_N[start : start + batch_size] for start in range(0, len(index_N), batch_size)]
+        for index_B, taken in zip(parts, self._ahead(parts), strict=True):
+            yield self._finished(taken, index_B, augmentations, generator)
+
+    def _ahead(self, parts: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Yield the images of each part; those for another device are gathered while it works on the ones before."""
+        if not self.is_fetched:
+            yield from map(self._taken, parts)
+            return
+        with ThreadPoolExecutor(1) as gatherer:
+            coming: deque[Future[torch.Tensor]] = deque()
+            for index_B in parts:
+                coming.append(gatherer.submit(self._pinned, index_B))
+                if len(coming) > _BATCHES_AHEAD:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+
+    def _pinned(self, index_B: torch.Tensor) -> torch.Tensor:
+        """Return the images in memory that a GPU fetches by itself, while both go on with other things."""
+        taken = self._taken(index_B)
+        return taken.pin_memory() if self.device.type == "cuda" else taken
 
     def batch(
         self, index_B: torch.Tensor, augmentations: Sequence[Augmentation], generator: torch.Generator | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return float32 images, channels-last and normalised, and their labels, on the device."""
-        images_BCHW = self._taken(index_B).to(self.device, non_blocking=True)
+        return self._finished(self._taken(index_B), index_B, augmentations, generator)
+
+    def _finished(
+        self,
+        taken: torch.Tensor,
+        index_B: torch.Tensor,
+        augmentations: Sequence[Augmentation],
+        generator: torch.Generator | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        images_BCHW = taken.to(self.device, non_blocking=True)
         for augmentation in augmentations:
             assert generator is not None  # noqa: S101 - whoever augments brings the generator
             if images_BCHW.dtype == torch.uint8 and not augmentation.moves_whole_pixels:

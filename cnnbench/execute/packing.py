@@ -30,9 +30,9 @@ class Packing:
         self._room: dict[str, tuple[int, int]] = {}
         self._peak: dict[tuple[tuple[str, Level], ...], int] = {}
 
-    def offer(self, device: str, free_bytes: int, resident_bytes: int) -> None:
-        """Take down the memory of a device: what is free before the first trial, and what an idle worker holds."""
-        self._room.setdefault(device, (free_bytes, resident_bytes))
+    def offer(self, device: str, free_bytes: int, own_bytes: int) -> None:
+        """Take down the memory of a device: what is free before the first trial, and what an idle worker has."""
+        self._room.setdefault(device, (free_bytes, own_bytes))
 
     def learn(self, result: TrialResult) -> None:
         """Take down what a trial needed."""
@@ -76,7 +76,7 @@ class Packing:
 
 
 def memory_of(device: str, root: Path = Path("/")) -> tuple[int, int] | None:
-    """Return the memory that is free on a device, and what this process holds of it; None where nobody can tell.
+    """Return the memory that is free on a device, and what this process has of it; None where nobody can tell.
 
     On a CPU the machine's available memory, or what its control groups (containers) leave of it.
     """
@@ -86,10 +86,10 @@ def memory_of(device: str, root: Path = Path("/")) -> tuple[int, int] | None:
         return torch.cuda.mem_get_info(device)[0], 0
     try:
         available = _kilobytes(root / "proc/meminfo", "MemAvailable:")
-        resident = _kilobytes(root / "proc/self/status", "VmRSS:")
+        own = _kilobytes(root / "proc/self/status", "RssAnon:")
     except (OSError, StopIteration):
         return None
-    return min([available, *_left_by_groups(root)]), resident
+    return min([available, *_left_by_groups(root)]), own
 
 
 def _kilobytes(file: Path, name: str) -> int:

@@ -171,6 +171,7 @@ class FeatureData(TrainingData):
 
     def __init__(self, images: TrainingData, cut: Cut, precision: Literal["fp32", "bf16"]) -> None:
         self.device, self.label_N = images.device, images.label_N
+        self.is_fetched = False
         self.compute_s = self.compute_cpu_s = 0.0
         """Wall and processor seconds that `keep` has spent on computing features."""
         self.reused = False
@@ -183,17 +184,23 @@ class FeatureData(TrainingData):
         """Whether the features are there; if not, they are computed for each batch anew, with the same bits."""
         return self._features_ND is not None
 
-    def batch(
-        self, index_B: torch.Tensor, augmentations: Sequence[Augmentation], generator: torch.Generator | None
+    def _taken(self, index_B: torch.Tensor) -> torch.Tensor:
+        if self._features_ND is None:
+            return torch.cat(list(self._blocks(index_B)))
+        return self._features_ND.index_select(0, index_B.to(self._features_ND.device))
+
+    def _finished(
+        self,
+        taken: torch.Tensor,
+        index_B: torch.Tensor,
+        augmentations: Sequence[Augmentation],
+        generator: torch.Generator | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return features and labels, on the device."""
         assert not augmentations, "features are those of images as they are"  # noqa: S101 - a phase sees to it
         del generator
-        if self._features_ND is None:
-            features_BD = torch.cat(list(self._blocks(index_B)))
-        else:
-            features_BD = self._features_ND[index_B.to(self._features_ND.device)].to(self.device, non_blocking=True)
-        return features_BD.to(self._cut.dtype), self.label_N[index_B.to(self.device)]
+        features_BD = taken.to(self.device, non_blocking=True).to(self._cut.dtype)
+        return features_BD, self.label_N.index_select(0, index_B.to(self.device))
 
     @torch.no_grad()
     def _blocks(self, index_N: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -230,6 +237,7 @@ class FeatureData(TrainingData):
             self._features_ND = torch.from_numpy(features_ND)
             if self.device.type == "cuda" and features_ND.nbytes < torch.cuda.mem_get_info(self.device)[0] // 2:
                 self._features_ND = self._features_ND.to(self.device)
+            self.is_fetched = self._features_ND.device != self.device
 
     @property
     def _shape(self) -> tuple[int, int]:

@@ -220,11 +220,17 @@ def _reset_peak_memory(device: torch.device) -> None:
 
 
 def _peak_memory_bytes(device: torch.device) -> int:
-    """Return the peak since the trial began: allocated on a GPU, resident in this process on a CPU."""
+    """Return the peak since the trial began: allocated on a GPU, this process's own on a CPU.
+
+    Pages of files do not count where the system tells them apart (Linux): they are the images that were read, shared by
+    all workers, and the system takes them back where memory is short.
+    """
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    with contextlib.suppress(OSError, StopIteration):
+    with contextlib.suppress(OSError, KeyError):
         lines = Path("/proc/self/status").read_text("ascii", "replace").splitlines()
-        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
+        status = dict(line.split(":", 1) for line in lines)
+        peak, of_files, shared = (int(status[name].split()[0]) for name in ("VmHWM", "RssFile", "RssShmem"))
+        return (peak - of_files - shared) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes but on macOS

@@ -83,7 +83,7 @@ class Cost:
     flops: float
     parameters: int
     peak_memory_bytes: int
-    """Peak memory of the device while the trial ran; on CPUs the resident set of the worker process."""
+    """Peak memory of the device while the trial ran; on CPUs the worker's own, without pages of files."""
     concurrent_trials: int
     """The most trials that ran on the same device at the same time, this one included."""
     resumed: bool

@@ -50,6 +50,48 @@ def test_a_batch_may_be_larger_than_the_training_part():
     assert len(images_BCHW) == 21
 
 
+@pytest.mark.parametrize("batch_size", [1, 4, 21, 100])
+def test_batches_that_are_gathered_ahead_are_the_same(batch_size: int):
+    fetched = data()
+    fetched.is_fetched = True
+    for seeds in ((1, 2, 0), (1, 2, 1)):
+        plain, ahead = (epoch(one, seeds, batch_size, augment=True) for one in (data(), fetched))
+        assert len(plain) == len(ahead)
+        for here, there in zip(plain, ahead, strict=True):
+            assert all(torch.equal(one, other) for one, other in zip(here, there, strict=True))
+
+
+def test_two_batches_are_gathered_ahead_and_no_more(monkeypatch: pytest.MonkeyPatch):
+    gathered: list[int] = []
+    take = TrainingData._taken
+
+    def taken(self, index_B):
+        gathered.append(len(index_B))
+        return take(self, index_B)
+
+    monkeypatch.setattr(TrainingData, "_taken", taken)
+    fetched = data()
+    fetched.is_fetched = True
+    batches = fetched.training_batches(TRAIN, 4, (1, 2, 0), [])
+    next(batches)
+    batches.close()  # waits for what is on its way
+    assert gathered == [4, 4, 4]
+    gathered.clear()
+    next(data().training_batches(TRAIN, 4, (1, 2, 0), []))
+    assert gathered == [4]
+
+
+def test_a_fault_while_gathering_ahead_is_told_where_the_batch_is_wanted(monkeypatch: pytest.MonkeyPatch):
+    def broken(_self, _index_B):
+        raise OSError("the file is gone")
+
+    monkeypatch.setattr(TrainingData, "_taken", broken)
+    fetched = data()
+    fetched.is_fetched = True
+    with pytest.raises(OSError, match="the file is gone"):
+        epoch(fetched, (1, 2, 0))
+
+
 def test_batches_are_channels_last_and_scaled_to_the_unit_interval():
     images_BCHW, _ = epoch(data(), (1, 2, 0))[0]
 

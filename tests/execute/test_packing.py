@@ -93,7 +93,7 @@ def test_a_trial_is_put_aside_once_and_comes_last_and_alone():
 def root(tmp_path: Path) -> Path:
     """A machine of which 8 MB are available, where this process holds 1 MB."""
     write(tmp_path / "proc/meminfo", "MemTotal: 16000 kB\nMemAvailable: 8000 kB\n")
-    write(tmp_path / "proc/self/status", "Name: x\nVmRSS: 1000 kB\n")
+    write(tmp_path / "proc/self/status", "Name: x\nVmRSS: 3000 kB\nRssAnon: 1000 kB\n")
     return tmp_path
 
 

@@ -71,3 +71,16 @@ def test_workers_are_spawned_and_agree_with_this_process(study: StudyFile, regis
     stored = read_trial(session.folder.trial_file(here.trial.id))
     last = here.epochs[-1].values["validation_accuracy"]
     assert stored.scalars["validation_accuracy"][-1] == float(last)
+
+
+def test_images_that_do_not_fit_give_the_same_trial(
+    session: Session, registry: Registry, monkeypatch: pytest.MonkeyPatch
+):
+    """They are gathered ahead in main memory, batch by batch."""
+    resident = on_gpu(session, registry)
+    monkeypatch.setattr("cnnbench.data.batches._free_bytes", lambda _: 0)
+    fetched = on_gpu(session, registry)
+
+    assert [block.logits_NK.tobytes() for block in resident.predictions] == [
+        block.logits_NK.tobytes() for block in fetched.predictions
+    ]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from cnnbench.plugin import Model, hookimpl
 from cnnbench.registry import Registry
 from cnnbench.spec import Ref, StudyFile, load_study
 from cnnbench.train import TrialRequest, run_trial
+from cnnbench.train import trial as trial_module
 from cnnbench.types import EpochRecord, Trial, TrialFailure, TrialResult
 
 
@@ -426,3 +428,20 @@ def test_copies_train_beside_the_images_and_are_nowhere_else(study_path: Path, r
         assert one.example_N.tolist() == other.example_N.tolist()
         assert one.logits_NK.tobytes() != other.logits_NK.tobytes()
     assert results[1].cost.flops == pytest.approx(results[0].cost.flops * 44 / 40)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell pages of files apart")
+def test_peak_memory_is_what_a_trial_takes_not_the_pages_of_files_that_it_reads(tmp_path: Path):
+    size, cpu = 64 * 2**20, torch.device("cpu")
+    file = tmp_path / "images.npy"
+    np.save(file, np.ones(size, np.uint8))
+    trial_module._reset_peak_memory(cpu)
+    begun = trial_module._peak_memory_bytes(cpu)
+
+    mapped = np.load(file, mmap_mode="r")
+    assert int(mapped.sum()) == size
+    assert trial_module._peak_memory_bytes(cpu) < begun + size / 4
+
+    taken = np.ones(size, np.uint8)
+    del taken
+    assert trial_module._peak_memory_bytes(cpu) > begun + 3 * size / 4
