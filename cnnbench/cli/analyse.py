@@ -44,6 +44,7 @@ class Plan:
     over: str | None = None
     slope: str | None = None
     interaction: str | None = None
+    at: str | None = None
     margin: float | None = None
     alpha: float = 0.05
     test_size: str | None = None
@@ -102,13 +103,25 @@ class Plan:
             raise AnalysisError(f"{named[0][0]} and {named[1][0]} are two primary hypotheses; choose one.")
         if (self.primary is None) != (self.over is None):
             raise AnalysisError("--primary (a contrast of levels) and --over (their factor) belong together.")
-        if self.primary is not None:
-            return Hypothesis(contrast=self.primary, over=self.over)
-        if self.slope is not None:
-            return Hypothesis(slope=_some("--slope", self.slope, 1, 2))
+        if self.at is not None and self.primary is None and self.slope is None:
+            raise AnalysisError("--at holds factors at a level for --primary or --slope; give one of them.")
+        if self.primary is not None or self.slope is not None:
+            slope = None if self.slope is None else _some("--slope", self.slope, 1, 2)
+            return self._held(Hypothesis(contrast=self.primary, over=self.over, slope=slope))
         if self.interaction is not None:
             return Hypothesis(interaction=_some("--interaction", self.interaction, 2, 3))
         return None
+
+    def _held(self, hypothesis: Hypothesis) -> Hypothesis:
+        at: dict[str, str] = {}
+        for pair in _names(self.at or ""):
+            name, sign, level = (part.strip() for part in pair.partition("="))
+            if not (name and sign and level):
+                raise AnalysisError(f"--at: `{pair}` is not FACTOR=LEVEL.")
+            if name in hypothesis.factors:
+                raise AnalysisError(f"--at: the hypothesis is about `{name}` itself; hold other factors.")
+            at[name] = level
+        return hypothesis.model_copy(update={"at": at})
 
     def _orders(self) -> Mapping[str, Order]:
         orders: dict[str, Order] = {}

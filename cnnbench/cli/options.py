@@ -54,6 +54,9 @@ Slope = Annotated[str | None, typer.Option(metavar="COLUMNS", help="Or: the slop
 Interaction = Annotated[
     str | None, typer.Option(metavar="COLUMNS", help="Or: the interaction of two or three factors.")
 ]
+At = Annotated[
+    str | None, typer.Option(metavar="LIST", help="Other factors, held at a level for --primary or --slope: depth=50.")
+]
 Margin = Annotated[
     float | None, typer.Option(metavar="NUMBER", help="Smallest effect of interest, on the scale of the analysis.")
 ]

@@ -281,11 +281,7 @@ def _check_random(spec: StudySpec) -> Iterator[Finding]:
     hypotheses: list[tuple[KeyPath, Hypothesis | None]] = [(("analysis", "primary"), spec.analysis.primary)]
     hypotheses += [(("analysis", "further", i), entry) for i, entry in enumerate(spec.analysis.further)]
     for place, hypothesis in hypotheses:
-        if hypothesis is not None and name in (
-            hypothesis.over,
-            *(hypothesis.slope or ()),
-            *(hypothesis.interaction or ()),
-        ):
+        if hypothesis is not None and name in hypothesis.factors:
             message = (
                 f"it names `{name}`, whose levels are random: they stand for a population, and which of them is better "
                 'is no finding; ask about the other factors, or set `datasets = "fixed"`.'
@@ -309,6 +305,8 @@ def _check_analysis(spec: StudySpec) -> Iterator[Finding]:
             yield place, f"there is no metric or response `{name}`; {did_you_mean(name, known)}"
     for place, hypothesis in hypotheses:
         yield from ((place + path, message) for path, message in _check_hypothesis(hypothesis, spec))
+        if place[0] == "analysis":  # a claim may be about a level that this profile does not have
+            yield from ((place + path, message) for path, message in _check_held(hypothesis, spec))
     for i, entry in enumerate(spec.reference):
         yield from ((("reference", i, "each"), message) for message in _check_each(entry, spec))
 
@@ -327,6 +325,7 @@ def _check_hypothesis(hypothesis: Hypothesis, spec: StudySpec) -> Iterator[Findi
     factors = [("over", hypothesis.over)] if hypothesis.over else []
     factors += [("slope", name) for name in hypothesis.slope or ()]
     factors += [("interaction", name) for name in hypothesis.interaction or ()]
+    factors += [("at", name) for name in hypothesis.at]
     for field, name in factors:
         if name not in spec.factors:
             yield (field,), f"there is no factor `{name}`; {did_you_mean(name, spec.factors)}"
@@ -337,3 +336,10 @@ def _check_hypothesis(hypothesis: Hypothesis, spec: StudySpec) -> Iterator[Findi
             parse_contrast(hypothesis.contrast, list(spec.factors[hypothesis.over].labels))
         except ValueError as error:
             yield ("contrast",), str(error)
+
+
+def _check_held(hypothesis: Hypothesis, spec: StudySpec) -> Iterator[Finding]:
+    for name, level in hypothesis.at.items():
+        labels = spec.factors[name].labels if name in spec.factors else (level,)
+        if not any(isinstance(label, bool) == isinstance(level, bool) and label == level for label in labels):
+            yield ("at", name), f"`{name}` has no level `{level}`; {did_you_mean(str(level), list(map(str, labels)))}"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
-from cnnbench.spec.recipe import NAME_PATTERN, Part, RecipeInput
+from cnnbench.spec.recipe import NAME_PATTERN, GrowingPart, Part, RecipeInput
 
 LevelValue = Annotated[StrictBool | StrictInt | StrictFloat | StrictStr, Field(union_mode="left_to_right")]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -159,8 +159,10 @@ class ResponseSpec(Part):
     )
 
 
-class Hypothesis(Part):
+class Hypothesis(GrowingPart):
     """One question to the trials: a contrast between levels, a slope, or an interaction."""
+
+    later = frozenset({"at"})
 
     name: str | None = Field(None, description="How reports call it; default: made from its parts.")
     contrast: str | None = Field(
@@ -176,6 +178,9 @@ class Hypothesis(Part):
     interaction: tuple[str, ...] | None = Field(
         None, min_length=2, max_length=3, description="Factors whose omnibus interaction is tested."
     )
+    at: dict[str, LevelValue] = Field(
+        {}, description="Other factors, each held at one level: factor -> level; the rest is averaged over."
+    )
     response: str | None = Field(None, description="Default: the analysis's response.")
 
     @model_validator(mode="after")
@@ -188,7 +193,18 @@ class Hypothesis(Part):
         for name, factors in (("slope", self.slope), ("interaction", self.interaction)):
             if factors is not None and len(set(factors)) < len(factors):
                 raise ValueError(f"`{name}` names a factor twice.")
+        if self.at and self.interaction is not None:
+            raise ValueError("`at` belongs to a `contrast` or a `slope`.")
+        if own := {self.over, *(self.slope or ())} & self.at.keys():
+            raise ValueError(
+                f"the hypothesis is about `{min(map(str, own))}` itself, so it cannot hold it `at` a level."
+            )
         return self
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """Every factor that it names, those that it holds at a level last."""
+        return (*([self.over] if self.over else ()), *(self.slope or ()), *(self.interaction or ()), *self.at)
 
 
 class AnalysisSpec(Part):
@@ -240,6 +256,8 @@ class Reference(Part):
             raise ValueError("`claim` and `expected` belong together.")
         if self.each and (self.claim is None or self.claim.interaction is not None):
             raise ValueError("`each` belongs to a `claim` that is a contrast or a slope.")
+        if self.claim is not None and self.claim.at.keys() & set(self.each):
+            raise ValueError("a factor is either in `each` or in the claim's `at`.")
         return self
 
 

@@ -54,11 +54,11 @@ ComponentRef = Annotated[Ref, BeforeValidator(_shorthand)]
 Trainable = Literal["all", "head"] | dict[str, Annotated[float, Field(ge=0)]]
 
 
-class RecipePart(Part):
-    """A part of the recipe whose later keys stay out of its JSON while they are unset.
+class GrowingPart(Part):
+    """A part of the study file whose later keys stay out of its JSON while they are unset.
 
-    A trial is named by the JSON of its recipe: a key that a newer version adds must not rename the trials that do
-    without it.
+    A trial is named by the JSON of its recipe, and the plan of the analysis by a hash: a key that a newer version adds
+    must not rename what does without it.
     """
 
     later: ClassVar[frozenset[str]] = frozenset()
@@ -72,7 +72,7 @@ class RecipePart(Part):
         return {name: value for name, value in plain.items() if name not in unset}
 
 
-class Split(RecipePart):
+class Split(GrowingPart):
     """How examples are divided into training, validation and test."""
 
     later = frozenset({"groups"})
@@ -175,7 +175,7 @@ class Phase(Part):
         return self
 
 
-class RecipeInput(RecipePart):
+class RecipeInput(GrowingPart):
     """`[trial]`: what every trial does unless a factor changes it."""
 
     later = frozenset({"oversample", "save_weights"})

@@ -17,6 +17,7 @@ import pytest
 from cnnbench.cli.analyse import Plan
 from cnnbench.errors import AnalysisError
 from cnnbench.spec import AnalysisSpec, Hypothesis
+from cnnbench.stats import read_table
 
 if TYPE_CHECKING:
     from tests.cli.conftest import CommandLine
@@ -147,6 +148,9 @@ def test_a_mistake_is_one_sentence_and_an_exit_code(
         ({"primary": "2 - 1"}, "--primary (a contrast of levels) and --over"),
         ({"over": "depth"}, "--primary (a contrast of levels) and --over"),
         ({"slope": "depth", "interaction": "depth,size"}, "--slope and --interaction are two primary hypotheses"),
+        ({"at": "depth=8"}, "--at holds factors at a level for --primary or --slope"),
+        ({"slope": "size", "at": "depth"}, "--at: `depth` is not FACTOR=LEVEL"),
+        ({"slope": "size", "at": "size=8"}, "--at: the hypothesis is about `size` itself"),
         ({"alpha": 0.7}, "--alpha must lie between 0 and 0.5; got 0.7"),
         ({"margin": -1.0}, "--margin must be above 0; got -1"),
         ({"margin": float("nan")}, "--margin must be above 0; got nan"),
@@ -166,6 +170,22 @@ def test_options_become_an_analysis_plan():
     assert asked.analysis == AnalysisSpec(
         response="accuracy", scale="logit", primary=Hypothesis(slope=("depth",)), equivalence_margin=0.02
     )
+
+
+def test_a_level_is_that_of_the_table_however_it_is_typed(tmp_path: Path):
+    table = tmp_path / "t.csv"
+    rows = [f"{depth},{size},{seed},0.{depth}{seed}" for depth in (8, 16) for size in ("1", "x") for seed in "123"]
+    table.write_text("\n".join(["depth,size,seed,accuracy", *rows]) + "\n", "utf-8")
+
+    def primary(at: str) -> Hypothesis | None:
+        plan = Plan("accuracy", "depth,size", "seed", primary="16 - 8", over="depth", at=at)
+        return read_table(table, plan.question("t.csv")).analysis.primary
+
+    assert primary("size=1") == Hypothesis(contrast="16 - 8", over="depth", at={"size": "1"})
+    with pytest.raises(AnalysisError, match="`size` has no level 3; there is `1`, `x`"):
+        primary("size=3")
+    with pytest.raises(AnalysisError, match="names `width`, which is no factor"):
+        primary("width=3")
 
 
 def test_a_source_that_is_not_there_is_told(tmp_path: Path, analyse: Analyse):

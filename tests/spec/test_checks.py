@@ -291,6 +291,31 @@ def test_a_claim_of_consistency_names_other_factors_of_the_study(complaints: Com
     ]
 
 
+def test_a_hypothesis_is_held_at_levels_that_there_are(complaints: Complaints):
+    at = "{ depth = 9, widht = 4 }"
+    analysis = f'[analysis]\nprimary = {{ contrast = "small - none", over = "regime", at = {at} }}\n'
+    assert complaints(add=analysis) == [
+        "22:57 analysis.primary.at: there is no factor `widht`; there is `depth`, `regime`.",
+        "22:64 analysis.primary.at.depth: `depth` has no level `9`; there is `8`, `14`.",
+    ]
+    own = '[analysis]\nprimary = { contrast = "small - none", over = "regime", at = { regime = "none" } }\n'
+    assert "about `regime` itself" in complaints(add=own)[0]
+    whole = '[analysis]\nprimary = { interaction = ["depth", "regime"], at = { regime = "none" } }\n'
+    assert "`at` belongs to a `contrast` or a `slope`" in complaints(add=whole)[0]
+
+
+def test_a_claim_may_be_about_a_level_of_another_profile_but_of_a_factor_that_there_is(
+    load: Load, complaints: Complaints
+):
+    claim = '[[reference]]\nsource = "x"\nresponse = "loss"\nexpected = "positive"\nclaim = '
+    contrast = 'contrast = "small - none", over = "regime"'
+    (reference,) = load(add=f"{claim}{{ {contrast}, at = {{ depth = 50 }} }}\n").spec.reference
+    assert reference.claim.at == {"depth": 50}
+    assert "there is no factor `dept`" in complaints(add=f"{claim}{{ {contrast}, at = {{ dept = 50 }} }}\n")[0]
+    both = f'{claim}{{ {contrast}, at = {{ depth = 8 }} }}\neach = ["depth"]\n'
+    assert "either in `each` or in the claim's `at`" in complaints(add=both)[0]
+
+
 DATASETS = '[factors.data]\npath = "dataset"\nlevels = { a = "textures", b = "digits" }\n'
 RANDOM = '[analysis]\ndatasets = "random"\n'
 

@@ -166,6 +166,21 @@ def test_a_single_level_in_the_other_direction_refutes_a_claim_of_consistency(st
     assert "1 refute it (depth 16)" in found.sentence
 
 
+def test_a_claim_about_one_level_is_tested_there(study: MakeStudy, simulate: Simulate):
+    at_one = simulate(FACTORS, lambda cell: 0.7 + 0.02 * (cell["regime"] == "gradual") * (cell["depth"] == 8), sd=0.002)
+
+    def held(depth: int) -> Reference:
+        hypothesis = Hypothesis(contrast="gradual - none", over="regime", at={"depth": depth})
+        return Reference(source="W", response="accuracy", claim=hypothesis, expected="positive")
+
+    first, second, absent = analyse(study(at_one, FACTORS, references=(held(8), held(16), held(50)))).claims
+
+    assert first.verdict == "confirmed"
+    assert first.sentence.startswith("At depth 8, with regime gradual, accuracy is 1.9")
+    assert second.verdict == "undetermined"
+    assert absent.sentence == "The claim cannot be tested: No trial has depth 50. Run cells with that level."
+
+
 def test_the_levels_of_a_claim_of_consistency_are_one_holm_family(study: MakeStudy, simulate: Simulate):
     frame = simulate(FACTORS, lambda cell: 0.7 + 0.004 * (cell["regime"] == "gradual"), sd=0.003)
     levels = [frame[frame["depth"] == depth] for depth in (8, 16)]

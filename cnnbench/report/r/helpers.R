@@ -102,9 +102,14 @@ stratum <- function(d, without) {
   if (length(others)) do.call(paste, unname(d$grid[others])) else rep("all", nrow(d$grid))
 }
 
+# The cells of some levels: numbers of factors, and the number of a level of each.
 inside <- function(d, within) {
-  if (is.null(within)) rep(TRUE, nrow(d$grid)) else d$grid[[within$factor]] == within$level
+  held <- rep(TRUE, nrow(d$grid))
+  for (k in seq_along(within$factor)) held <- held & d$grid[[within$factor[k]]] == within$level[k]
+  held
 }
+
+also <- function(held, within) Map(c, held, within)
 
 # One number for each level of a factor; 0 for those that are not named.
 on_levels <- function(d, i, levels, weights) {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnnbench.report.r import literals
 from cnnbench.spec import Hypothesis, parse_contrast
-from cnnbench.stats import level_text
+from cnnbench.stats import level_index, level_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,7 +91,9 @@ def hypotheses(data: AnalysisInput) -> dict[str, Hypothesis]:
     if primary is None:
         return further
     partner = {}
-    if primary.slope is not None and len(primary.slope) > 1:  # it shares alpha with the interaction as a whole
+    if (
+        primary.slope is not None and len(primary.slope) > 1 and not primary.at
+    ):  # it shares alpha with the interaction as a whole
         partner = {"primary:omnibus": Hypothesis(interaction=primary.slope)}
     return {"primary": primary} | partner | further
 
@@ -140,6 +142,12 @@ def _positions(data: AnalysisInput, names: Sequence[str]) -> str:
 
 def _weights(data: AnalysisInput, hypothesis: Hypothesis, within: str = "") -> str:
     """Return the call that makes the weights of a contrast or slope."""
+    if hypothesis.at:
+        by_name = {factor.name: factor for factor in data.factors}
+        places = [(name, level_index(by_name[name], level)) for name, level in hypothesis.at.items()]
+        levels = literals.vector([str(index + 1) for _, index in places if index is not None])
+        held = f"list(factor = {literals.vector([_positions(data, [name]) for name, _ in places])}, level = {levels})"
+        within = f", also({held}, within)" if within else f", {held}"
     if hypothesis.slope is not None:
         return f"slope_weights(d, {_positions(data, hypothesis.slope)}{within})"
     factor = next(factor for factor in data.factors if factor.name == hypothesis.over)

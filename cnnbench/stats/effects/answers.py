@@ -11,12 +11,12 @@ import numpy as np
 from cnnbench.spec import parse_contrast
 from cnnbench.stats.effects.effect_size import described
 from cnnbench.stats.effects.estimate import equivalence_p, estimate
-from cnnbench.stats.effects.questions import contrast, hypothesis_label, interaction_contrasts, slope
+from cnnbench.stats.effects.questions import contrast, hypothesis_label, interaction_contrasts, place_text, slope
 from cnnbench.stats.multiplicity import holm
 from cnnbench.stats.omnibus.heteroscedastic import ats, ats_obstacle
 from cnnbench.stats.omnibus.term_tests import f_row, type2_ss, type3_ss
 from cnnbench.stats.omnibus.within import complete_means, complete_replicates, within_test
-from cnnbench.stats.trials.cells import blocks_word, level_text, more_blocks
+from cnnbench.stats.trials.cells import blocks_word, level_index, level_text, more_blocks
 from cnnbench.stats.trials.models import term_basis, term_name, terms
 from cnnbench.types import Effect, Interval, Refusal
 
@@ -104,17 +104,19 @@ def draft(question: Question, found: Estimate, setting: Setting, key: str, role:
 def answer(data: CellData, hypothesis: Hypothesis, setting: Setting, key: str, role: Role) -> Draft | Refusal:
     """Test one hypothesis."""
     label = hypothesis_label(hypothesis, data)
-    names = [hypothesis.over] if hypothesis.over else [*(hypothesis.slope or ()), *(hypothesis.interaction or ())]
     known = {factor.name for factor in setting.declared}
-    unknown = [name for name in names if name not in known]
+    unknown = [name for name in hypothesis.factors if name not in known]
     if unknown:
         return Refusal(label, f"This study has no factor `{unknown[0]}`.", "Name one of the study's factors.")
-    if setting.random in names:
+    if setting.random in hypothesis.factors:
         why = (
             f"{setting.random} is random: its levels stand for a population, and which of them is better is no finding."
         )
         remedy = f"Ask about the other factors, or take {setting.random} as fixed."
         return Refusal(label, why, remedy)
+    if hypothesis.at and not data.replicated:
+        why = "With one trial per cell the factors are taken not to interact, so no level has an effect of its own."
+        return Refusal(label, why, "Run at least 2 replicates, or leave `at` out.")
     if hypothesis.interaction is not None:
         found = interaction(data, hypothesis.interaction, setting, key, role)
     else:
@@ -126,6 +128,7 @@ def answer(data: CellData, hypothesis: Hypothesis, setting: Setting, key: str, r
         found,
         effect=replace(found.effect, label=label),
         hypothesis=hypothesis,
+        at=place_text(hypothesis.at),
         compared=compared_levels(hypothesis, setting),
     )
 
@@ -145,7 +148,12 @@ def compared_levels(hypothesis: Hypothesis, setting: Setting) -> tuple[str, str,
 def question_of(
     data: CellData, hypothesis: Hypothesis, setting: Setting, within: Mapping[str, Level] | None = None
 ) -> Question | Refusal:
-    """Return the weights of a contrast or slope, with other factors held at the levels in ``within``."""
+    """Return the weights of a contrast or slope; other factors are held where it says, and at those in ``within``."""
+    within = {**hypothesis.at, **(within or {})}
+    for name, level in within.items():
+        if not any(factor.name == name and level_index(factor, level) is not None for factor in data.factors):
+            label = hypothesis_label(hypothesis, data)
+            return Refusal(label, f"No trial has {name} {level_text(level)}.", "Run cells with that level.")
     if hypothesis.slope is not None:
         return slope(data, hypothesis.slope, within)
     declared = next(factor for factor in setting.declared if factor.name == hypothesis.over)

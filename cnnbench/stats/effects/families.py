@@ -14,7 +14,7 @@ import numpy as np
 
 from cnnbench.stats.effects.answers import Draft, adjusted, compared_levels, estimated, question_of
 from cnnbench.stats.effects.effect_size import tukey_p
-from cnnbench.stats.effects.questions import hypothesis_label, interaction_contrasts, level_contrast
+from cnnbench.stats.effects.questions import hypothesis_label, interaction_contrasts, level_contrast, place_text
 from cnnbench.stats.trials.cells import level_text
 from cnnbench.types import Refusal
 
@@ -111,12 +111,12 @@ def simple_families(data: CellData, hypothesis: Hypothesis, setting: Setting) ->
         return _interaction_family(data, hypothesis.interaction, label, setting)
     for position in data.active:
         factor = data.factors[position]
-        if factor.name in names:
+        if factor.name in names or factor.name in hypothesis.at:
             continue
         family = []
         for level in factor.levels:
             question = question_of(data, hypothesis, setting, {factor.name: level})
-            at, compared = f"{factor.name} {level_text(level)}", compared_levels(hypothesis, setting)
+            at, compared = place_text({**hypothesis.at, factor.name: level}), compared_levels(hypothesis, setting)
             made = _member(data, question, setting, f"simple:{factor.name}:{level_text(level)}", compared=compared)
             family.append(made if isinstance(made, Refusal) else replace(made, hypothesis=hypothesis, at=at))
         _collect(family, f"{label} within each level of {factor.name}", drafts, refusals)

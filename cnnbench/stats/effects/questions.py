@@ -177,9 +177,9 @@ def hypothesis_label(hypothesis: Hypothesis, data: CellData) -> str:
     if hypothesis.name:
         return hypothesis.name
     if hypothesis.contrast is not None:
-        return hypothesis.contrast
+        return _within_label(hypothesis.contrast, hypothesis.at)
     if hypothesis.slope is not None:
-        return slope_label(data, hypothesis.slope)
+        return _within_label(slope_label(data, hypothesis.slope), hypothesis.at)
     return ":".join(hypothesis.interaction or ())
 
 
@@ -244,10 +244,13 @@ def _averaged(data: CellData, positions: Sequence[int], within: Mapping[str, Lev
     )
 
 
+def place_text(levels: Mapping[str, Level]) -> str:
+    """Return e.g. ``depth 50, size 64``."""
+    return ", ".join(f"{name} {level_text(level)}" for name, level in levels.items())
+
+
 def _within_label(label: str, within: Mapping[str, Level] | None) -> str:
-    return (
-        f"{label} at {', '.join(f'{name} {level_text(level)}' for name, level in within.items())}" if within else label
-    )
+    return f"{label} at {place_text(within)}" if within else label
 
 
 def _only_one(complete: Sequence[np.int64], wanted: int) -> bool:

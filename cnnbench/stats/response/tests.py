@@ -75,7 +75,8 @@ def _pair(work: Work, cells: CellData, correction: str) -> None:
 
     The slope is the more powerful one where effects grow steadily, the omnibus test where a single cell stands out.
     """
-    slope = work.primary.hypothesis.slope if work.primary is not None and work.primary.hypothesis is not None else None
+    hypothesis = work.primary.hypothesis if work.primary is not None else None
+    slope = hypothesis.slope if hypothesis is not None and not hypothesis.at else None
     if work.primary is None or slope is None or len(slope) < 2 or cells.paired or not cells.replicated:
         return
     partner = interaction(cells, slope, work.setting, "primary:omnibus", "further")

@@ -12,7 +12,7 @@ import pandas as pd
 from cnnbench.errors import AnalysisError
 from cnnbench.spec import did_you_mean, parse_contrast
 from cnnbench.stats.interface import AnalysisInput
-from cnnbench.stats.trials.cells import level_text
+from cnnbench.stats.trials.cells import level_index, level_text
 from cnnbench.stats.trials.csv_table import read_csv
 from cnnbench.types import Factor, Response, ResponseInfo
 
@@ -78,7 +78,10 @@ def read_table(path: Path, asked: TableQuestion) -> AnalysisInput:
         raise AnalysisError(
             f"{table.name}: `{response}` is {y_N[0]:g} in every row, so there is nothing to analyse; name another."
         )
-    for hypothesis in (asked.analysis.primary, *asked.analysis.further):
+    analysis = asked.analysis
+    if analysis.primary is not None:
+        analysis = analysis.model_copy(update={"primary": _placed(analysis.primary, factors)})
+    for hypothesis in (analysis.primary, *analysis.further):
         if hypothesis is not None:
             _check_hypothesis(hypothesis, factors, asked.random, table.name)
     cells = list(zip(*(table.levels(name) for name in asked.factors), strict=True))
@@ -89,7 +92,7 @@ def read_table(path: Path, asked: TableQuestion) -> AnalysisInput:
         question=f"How does {response} depend on {' and '.join(asked.factors)}?",
         factors=factors,
         trials=_trials(table, asked, y_N, _numbered(cells) if blocks is None else blocks.number_N, num_N),
-        analysis=asked.analysis,
+        analysis=analysis,
         responses=(_response(asked),),
         references=(),
         paired=asked.block is not None,
@@ -225,10 +228,16 @@ def _factor(table: CsvTable, name: str, order: Order | None) -> Factor:
     return Factor(name, tuple(sorted(numbers)) if numbers else tuple(levels), order)
 
 
+def _placed(hypothesis: Hypothesis, factors: Sequence[Factor]) -> Hypothesis:
+    """Return the hypothesis with the levels that it holds as the table has them: an option gives them as text."""
+    levels = {(factor.name, level_text(level)): level for factor in factors for level in factor.levels}
+    at = {name: levels.get((name, level_text(level)), level) for name, level in hypothesis.at.items()}
+    return hypothesis.model_copy(update={"at": at})
+
+
 def _check_hypothesis(hypothesis: Hypothesis, factors: Sequence[Factor], random: str | None, source: str) -> None:
     by_name = {factor.name: factor for factor in factors}
-    named = [hypothesis.over] if hypothesis.over else [*(hypothesis.slope or ()), *(hypothesis.interaction or ())]
-    for name in named:
+    for name in hypothesis.factors:
         if name not in by_name:
             raise AnalysisError(f"The hypothesis names `{name}`, which is no factor; {did_you_mean(name, by_name)}")
         if name == random:
@@ -236,6 +245,10 @@ def _check_hypothesis(hypothesis: Hypothesis, factors: Sequence[Factor], random:
                 f"The hypothesis names `{name}`, which is random: its levels stand for a population; ask about the "
                 "other factors, or leave --random out."
             )
+    for name, level in hypothesis.at.items():
+        if level_index(by_name[name], level) is None:
+            known = [level_text(one) for one in by_name[name].levels]
+            raise AnalysisError(f"`{name}` has no level {level_text(level)}; {did_you_mean(level_text(level), known)}")
     for name in hypothesis.slope or ():
         if by_name[name].order is None:
             raise AnalysisError(f"A slope needs ordered factors; say that `{name}` is log2 or linear.")

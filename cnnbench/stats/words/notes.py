@@ -46,7 +46,8 @@ def _depends(primary: Draft | None, tables: Sequence[TestTable], alpha: float) -
     remarks = []
     for row in tables[0].rows:
         others = set(row.term.split(":")) - own
-        if own < set(row.term.split(":")) and len(others) == 1 and row.p is not None and row.p < alpha:
+        told = others <= hypothesis.at.keys()
+        if own < set(row.term.split(":")) and len(others) == 1 and not told and row.p is not None and row.p < alpha:
             (other,) = others
             remarks.append(
                 f"The primary effect differs between levels of {other} ({row.term}, {p_text(row.p)}, exploratory): "

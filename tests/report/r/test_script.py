@@ -132,6 +132,19 @@ DESIGNS = {
         replicates=2,
         least=900,
     ),
+    "at a level": Design(
+        (DEPTH, SIZE, REGIME),
+        {
+            "primary": Hypothesis(slope=("depth",), at={"size": 64}),
+            "further": (
+                Hypothesis(slope=("depth", "size"), at={"regime": REGIME.levels[1]}),
+                PAIR.model_copy(update={"at": {"size": 128, "depth": 8}}),
+            ),
+        },
+        paired=False,
+        replicates=3,
+        least=900,
+    ),
     "one trial per cell": Design((DEPTH, SIZE), {"primary": SLOPE}, replicates=1),
     "weird names": Design(
         (

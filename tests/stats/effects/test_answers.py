@@ -107,6 +107,49 @@ def test_simple_slopes_of_a_two_factor_slope_are_left_to_the_other_factors(study
     ]
 
 
+def test_a_hypothesis_at_a_level_is_tested_on_the_cells_of_that_level_alone(study: MakeStudy, simulate: Simulate):
+    """With the p of its own test, not one adjusted as an exploratory simple effect would be."""
+    frame = simulate((DEPTH, REGIME), gain, sd=0.002, seed_sd=0.05)
+    held = CONTRAST.model_copy(update={"at": {"depth": 16}})
+    found = analyse(study(frame, (DEPTH, REGIME), primary=held)).responses[0]
+    effect = found.effects[0]
+    part = frame[frame["depth"] == 16].pivot_table(index="replicate", columns="regime", values="accuracy")
+    scores = part["gradual"] - part["none"]
+    assert effect.estimate == pytest.approx(scores.mean(), rel=1e-10)
+    assert effect.se == pytest.approx(scores.std() / 5**0.5, rel=1e-10)
+    assert effect.p_adjusted is None
+    assert effect.label == "gradual - none at depth 16"
+    assert found.headline.startswith("At depth 16, with regime gradual, accuracy is ")
+    assert "averaged over" not in effect.sentence
+    alone = effects_of(study(frame[frame["depth"] == 16], (REGIME,), primary=CONTRAST))["primary"]
+    assert effect.interval == alone.interval
+
+
+def test_simple_effects_of_a_hypothesis_at_a_level_stay_at_it(study: MakeStudy, simulate: Simulate):
+    size = Factor("size", (32, 64), "log2")
+    factors = (DEPTH, size, REGIME)
+    frame = simulate(factors, gain, n=4)
+    held = CONTRAST.model_copy(update={"at": {"depth": 32}})
+    effects = effects_of(study(frame, factors, primary=held))
+    assert [key for key in effects if key.startswith("simple:")] == ["simple:size:32", "simple:size:64"]
+    cells = frame[(frame["depth"] == 32) & (frame["size"] == 64)].groupby("regime")["accuracy"].mean()
+    assert effects["simple:size:64"].estimate == pytest.approx(cells["gradual"] - cells["none"])
+
+
+def test_a_slope_at_a_level_shares_its_alpha_with_no_omnibus_test(study: MakeStudy, simulate: Simulate):
+    """That test is about all levels."""
+    size = Factor("size", (32, 64), "log2")
+    factors = (DEPTH, size, REGIME)
+    frame = simulate(factors, gain, n=4)
+    slope = Hypothesis(slope=("depth", "size"), at={"regime": "none"})
+    effects = effects_of(study(frame, factors, primary=slope, paired=False))
+    assert "primary:omnibus" not in effects
+    part = frame[frame["regime"] == "none"]
+    alone = effects_of(study(part, (DEPTH, size), primary=Hypothesis(slope=("depth", "size")), paired=False))
+    assert effects["primary"].estimate == pytest.approx(alone["primary"].estimate)
+    assert effects["primary"].p == pytest.approx(alone["primary"].p)
+
+
 def test_further_hypotheses_are_one_family_over_all_responses(
     study: MakeStudy, simulate: Simulate, response: MakeResponse
 ):
@@ -212,6 +255,8 @@ def test_an_interaction_is_equivalent_to_none_if_every_difference_of_differences
         (Hypothesis(contrast="a - b", over="width"), "This study has no factor `width`."),
         (Hypothesis(contrast="gradual - nothing", over="regime"), "It is no contrast of regime"),
         (Hypothesis(slope=("regime",)), "The factor regime has no order."),
+        (CONTRAST.model_copy(update={"at": {"width": 4}}), "This study has no factor `width`."),
+        (CONTRAST.model_copy(update={"at": {"depth": 50}}), "No trial has depth 50."),
     ],
 )
 def test_a_hypothesis_that_does_not_fit_the_study_is_refused_in_words(
@@ -222,6 +267,12 @@ def test_a_hypothesis_that_does_not_fit_the_study_is_refused_in_words(
     assert why in found.refusals[0].why
     assert not [effect for effect in found.effects if effect.key.startswith("simple:")]
     assert why in found.headline
+
+
+def test_one_trial_per_cell_says_nothing_about_one_level(study: MakeStudy, simulate: Simulate):
+    held = CONTRAST.model_copy(update={"at": {"depth": 16}})
+    found = analyse(study(simulate((DEPTH, REGIME), gain, n=1), (DEPTH, REGIME), primary=held)).responses[0]
+    assert "no level has an effect of its own" in found.headline
 
 
 def test_levels_that_are_truth_values_read_as_in_the_study_file(study: MakeStudy, simulate: Simulate):
