@@ -114,7 +114,8 @@ def _statement(found: Draft, interval: Interval, setting: Setting, data: CellDat
     if names is not None:
         inner, outer = (f"{step_name(data, each)} of {each}" for each in names)
         return _sentence_case(f"{at}each {outer} changes the effect of one {inner} on {name} by {size}")
-    return _sentence_case(f"{at}the contrast {effect.label} of {name} is {size}")
+    contrast = effect.label.removesuffix(f" at {found.at}")  # that is said already
+    return _sentence_case(f"{at}the contrast {contrast} of {name} is {size}")
 
 
 def _sentence_case(text: str) -> str:

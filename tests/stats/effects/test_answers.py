@@ -136,6 +136,14 @@ def test_simple_effects_of_a_hypothesis_at_a_level_stay_at_it(study: MakeStudy, 
     assert effects["simple:size:64"].estimate == pytest.approx(cells["gradual"] - cells["none"])
 
 
+def test_a_sentence_names_the_level_once(study: MakeStudy, simulate: Simulate):
+    weighted = Hypothesis(contrast="gradual - 0.5 none - 0.5 stepwise", over="regime", at={"depth": 16})
+    effects = effects_of(study(simulate((DEPTH, REGIME), gain, n=4), (DEPTH, REGIME), primary=weighted))
+    start = "At depth 16, the contrast gradual - 0.5 none - 0.5 stepwise of accuracy is"
+    assert effects["primary"].sentence.startswith(start)
+    assert effects["primary"].label == "gradual - 0.5 none - 0.5 stepwise at depth 16"
+
+
 def test_a_slope_at_a_level_shares_its_alpha_with_no_omnibus_test(study: MakeStudy, simulate: Simulate):
     """That test is about all levels."""
     size = Factor("size", (32, 64), "log2")
