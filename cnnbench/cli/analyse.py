@@ -120,7 +120,11 @@ class Plan:
                 raise AnalysisError(f"--at: `{pair}` is not FACTOR=LEVEL.")
             if name in hypothesis.factors:
                 raise AnalysisError(f"--at: the hypothesis is about `{name}` itself; hold other factors.")
+            if name in at:
+                raise AnalysisError(f"--at: `{name}` can be held at one level only; leave the other out.")
             at[name] = level
+        if self.at is not None and not at:
+            raise AnalysisError("--at is empty; give FACTOR=LEVEL, or leave it out.")
         return hypothesis.model_copy(update={"at": at})
 
     def _orders(self) -> Mapping[str, Order]:

@@ -73,6 +73,8 @@ class WorkFolder:
         self.path, self.num_images = path, len(states)
         self.num_blocks = -(-self.num_images // BLOCK_IMAGES)
         self._states_NS, self._new_states = _hashed(states), True
+        for leftover in self.path.glob(".new-*"):  # of a process that was killed
+            leftover.unlink()
         self._forget_changed()
         self._rows: dict[str, Rows] = {}
         self._marks: dict[str, NDArray[np.bool_]] = {}
@@ -200,7 +202,7 @@ class WorkFolder:
         if changed_B.all():
             self.remove()
         elif changed_B.any():
-            for marks in self.path.glob("*.done"):
+            for marks in self.path.glob("[!.]*.done"):
                 done_B = np.frombuffer(marks.read_bytes(), np.bool_) & ~changed_B
                 with renamed(marks, self.path) as temporary:
                     temporary.write_bytes(done_B.tobytes())

@@ -145,6 +145,8 @@ class _Place:
     """Its name does not depend on the state of the source: images that have not changed need not be decoded again."""
     raw: Path
     resize: Resize
+    state: str
+    """Of the source: the images of another state belong elsewhere."""
 
     @classmethod
     def of(cls, dataset: Dataset, resize: Resize, cache_dir: Path) -> _Place:
@@ -156,6 +158,7 @@ class _Place:
             datasets / f".decoding-{dataset.key}-{_short_hash([_FORMAT, identity, unnamed])}",
             cache_dir / "raw" / dataset.key,
             resize,
+            state,
         )
 
     def missing(self, sizes_px: Sequence[int]) -> list[int]:
@@ -186,17 +189,17 @@ class _Place:
 
 def _decode(dataset: Dataset, place: _Place, sizes_px: Sequence[int], progress: Progress) -> None:
     """Decode what is missing, and give it its final names; meta.json comes last."""
+    _check_state(dataset, place.state)  # it may have changed while another process was waited for
     place.raw.mkdir(parents=True, exist_ok=True)
     with reading(dataset.key):
         arrays = dataset.load(place.raw)
     examples = Examples.of(dataset, arrays)
-    state = dataset.source_state()
     with reading(dataset.key):
         first_CHW = arrays.images[0]
     check_image(dataset.key, first_CHW, 0)
     channels, num_examples = first_CHW.shape[0], len(examples.label_N)
     shapes: Shapes = {_images(size, place.resize): (channels, size, size) for size in sizes_px}
-    states = [state] * num_examples if arrays.state_N is None else arrays.state_N
+    states = [place.state] * num_examples if arrays.state_N is None else arrays.state_N
     work = WorkFolder(place.work, [f"{channels} {one}" for one in states])
     need_bytes = num_examples * sum(int(np.prod(shape)) for name, shape in shapes.items() if not work.has(name))
     _check_disk(dataset, place.folder, need_bytes)
@@ -206,7 +209,8 @@ def _decode(dataset: Dataset, place: _Place, sizes_px: Sequence[int], progress: 
     try:
         _decode_all(job, work, label, progress)
         info = _info(examples, work.facts_N, channels)
-        _check_source(dataset, state, place.folder, info)
+        _check_state(dataset, place.state)
+        _check_fingerprint(dataset, place.folder, info)
     except BaseException:
         with contextlib.suppress(OSError):  # what went wrong first is what is told
             work.leave()
@@ -246,10 +250,14 @@ def _info(examples: Examples, facts_N: NDArray[Any], channels: int) -> DatasetIn
     )
 
 
-def _check_source(dataset: Dataset, state: str, folder: Path, info: DatasetInfo) -> None:
-    """Refuse images whose files changed meanwhile, or that are not those that lie in the cache at other sizes."""
+def _check_state(dataset: Dataset, state: str) -> None:
+    """Refuse images whose files changed meanwhile."""
     if dataset.source_state() != state:
         raise DataError(f"the files of `{dataset.key}` changed while they were decoded; run again.")
+
+
+def _check_fingerprint(dataset: Dataset, folder: Path, info: DatasetInfo) -> None:
+    """Refuse images that are not those that lie in the cache at other sizes."""
     meta = folder / "meta.json"
     if meta.exists() and json.loads(meta.read_text("utf-8"))["fingerprint"] != info.fingerprint:
         raise DataError(

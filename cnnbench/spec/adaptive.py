@@ -92,6 +92,11 @@ def _check_questions(spec: StudySpec) -> Iterator[Finding]:
     asked += [(("analysis", "further", i), entry) for i, entry in enumerate(spec.analysis.further)]
     asked += [(("reference", i, "claim"), entry.claim) for i, entry in enumerate(spec.reference)]
     for place, hypothesis in asked:
+        if hypothesis is not None and hypothesis.at:
+            yield (
+                (*place, "at"),
+                "a sequential design holds all other factors at what was chosen before; leave `at` out.",
+            )
         if hypothesis is not None and (hypothesis.interaction is not None or len(hypothesis.slope or ()) > 1):
             yield (
                 place,

@@ -305,8 +305,8 @@ def _check_analysis(spec: StudySpec) -> Iterator[Finding]:
             yield place, f"there is no metric or response `{name}`; {did_you_mean(name, known)}"
     for place, hypothesis in hypotheses:
         yield from ((place + path, message) for path, message in _check_hypothesis(hypothesis, spec))
-        if place[0] == "analysis":  # a claim may be about a level that this profile does not have
-            yield from ((place + path, message) for path, message in _check_held(hypothesis, spec))
+        held = _check_held(hypothesis, spec, is_claim=place[0] != "analysis")
+        yield from ((place + path, message) for path, message in held)
     for i, entry in enumerate(spec.reference):
         yield from ((("reference", i, "each"), message) for message in _check_each(entry, spec))
 
@@ -338,8 +338,13 @@ def _check_hypothesis(hypothesis: Hypothesis, spec: StudySpec) -> Iterator[Findi
             yield ("contrast",), str(error)
 
 
-def _check_held(hypothesis: Hypothesis, spec: StudySpec) -> Iterator[Finding]:
+def _check_held(hypothesis: Hypothesis, spec: StudySpec, *, is_claim: bool) -> Iterator[Finding]:
     for name, level in hypothesis.at.items():
         labels = spec.factors[name].labels if name in spec.factors else (level,)
-        if not any(isinstance(label, bool) == isinstance(level, bool) and label == level for label in labels):
+        if any(isinstance(label, bool) == isinstance(level, bool) and label == level for label in labels):
+            continue
+        if str(level) in map(str, labels):
+            kind = "text" if isinstance(level, str) else "no text"
+            yield ("at", name), f"`{name}` has the level `{level}`, but not as {kind}; write it as the factor has it."
+        elif not is_claim:  # a claim may be about a level that this profile does not have
             yield ("at", name), f"`{name}` has no level `{level}`; {did_you_mean(str(level), list(map(str, labels)))}"

@@ -98,6 +98,8 @@ def check_claim(  # noqa: PLR0913 - what a claim is held against has this many p
     blank = Claim(reference.source, reference.quote, expected, reference.response, None, "undetermined", "")
     if data is None or setting is None or reference.claim is None:
         return replace(blank, sentence=f"The claim cannot be tested: {why}")
+    if setting.random in reference.claim.at and trials is not None:  # about one dataset, not about which is better
+        data, setting = trials, replace(setting, mixed=None, random=None)
     found = answer(data, reference.claim, setting, key, "further")
     if isinstance(found, Refusal):
         return replace(blank, sentence=f"The claim cannot be tested: {found.why} {found.remedy}")

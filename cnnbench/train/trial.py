@@ -88,7 +88,7 @@ class _Run:
 
     def to_end(self) -> TrialResult:
         device = torch.device(self.request.device)
-        _reset_peak_memory(device)
+        self.memory = _PeakMemory(device)
         training = Training(self.request.trial, self.registry, self.dataset, device, self.request.features)
         if training.recipe.save_weights == "best":
             self.keeper = WeightsKeeper(training.metrics)
@@ -118,6 +118,7 @@ class _Run:
             self.records.append(record)
             if self.keeper is not None:
                 self.keeper.see(record, training.network)
+            self.memory.look()
             self.listener.epoch(record)
             self._save(training)
         return outputs
@@ -174,7 +175,7 @@ class _Run:
             total_s=self.spent_before_s + time.perf_counter() - self.started_at,
             flops=training.train_flops,
             parameters=sum(parameter.numel() for parameter in training.network.parameters()),
-            peak_memory_bytes=_peak_memory_bytes(training.device),
+            peak_memory_bytes=self.memory.most_bytes,
             concurrent_trials=1,
             resumed=resumed,
             train_images=len(self.records) * training.examples_per_epoch,
@@ -211,16 +212,32 @@ def _schedule(phases: tuple[Phase, ...]) -> Iterator[tuple[int, Phase, int]]:
             epoch += 1
 
 
-def _reset_peak_memory(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    else:
-        with contextlib.suppress(OSError):  # elsewhere than on Linux the peak is that of the worker's life
-            Path("/proc/self/clear_refs").write_text("5", "ascii")
+class _PeakMemory:
+    """The most memory that a trial has had, looked up from time to time.
+
+    Between two looks a CPU's peak and the pages of files at the second one belong together: both have moved little.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.most_bytes = 0
+        self._begin()
+
+    def look(self) -> None:
+        """Take the peak since the last look."""
+        self.most_bytes = max(self.most_bytes, _peak_memory_bytes(self._device))
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+        else:
+            with contextlib.suppress(OSError):  # elsewhere than on Linux the peak is that of the worker's life
+                Path("/proc/self/clear_refs").write_text("5", "ascii")
 
 
 def _peak_memory_bytes(device: torch.device) -> int:
-    """Return the peak since the trial began: allocated on a GPU, this process's own on a CPU.
+    """Return the peak since the last look: allocated on a GPU, this process's own on a CPU.
 
     Pages of files do not count where the system tells them apart (Linux): they are the images that were read, shared by
     all workers, and the system takes them back where memory is short.

@@ -150,6 +150,8 @@ def test_a_mistake_is_one_sentence_and_an_exit_code(
         ({"slope": "depth", "interaction": "depth,size"}, "--slope and --interaction are two primary hypotheses"),
         ({"at": "depth=8"}, "--at holds factors at a level for --primary or --slope"),
         ({"slope": "size", "at": "depth"}, "--at: `depth` is not FACTOR=LEVEL"),
+        ({"slope": "size", "at": "depth=8,depth=16"}, "--at: `depth` can be held at one level only"),
+        ({"slope": "size", "at": " , "}, "--at is empty"),
         ({"slope": "size", "at": "size=8"}, "--at: the hypothesis is about `size` itself"),
         ({"alpha": 0.7}, "--alpha must lie between 0 and 0.5; got 0.7"),
         ({"margin": -1.0}, "--margin must be above 0; got -1"),

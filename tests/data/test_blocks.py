@@ -116,6 +116,20 @@ def test_a_changed_image_costs_its_block(tmp_path: Path, changed: list[int], lef
     assert [task.block for task in work_in(tmp_path / "work", states).tasks()] == left
 
 
+@pytest.mark.parametrize("leftover", [b"", bytes(3)])
+def test_what_a_killed_process_was_writing_is_no_mark(tmp_path: Path, leftover: bytes):
+    work = work_in(tmp_path / "work")
+    for task in work.tasks():
+        do(work, task, 7)
+    work.commit()
+    (tmp_path / "work" / ".new-facts.done").write_bytes(leftover)
+
+    again = work_in(tmp_path / "work", ["other", *["same"] * (NUM - 1)])
+
+    assert [task.start for task in again.tasks()] == [0]
+    assert not list((tmp_path / "work").glob(".new-*"))
+
+
 def test_more_or_fewer_images_begin_anew(tmp_path: Path):
     work = work_in(tmp_path / "work")
     do(work, work.tasks()[0], 7)

@@ -418,6 +418,21 @@ def test_files_that_change_while_they_are_decoded_are_refused_and_then_decoded_a
         assert content(prepared.folder) == content(prepare(Pictures(), SIZES, "crop", tmp_path / "fresh").folder)
 
 
+def test_files_that_change_while_another_process_is_waited_for_are_not_filed_under_what_they_were(tmp_path: Path):
+    place = sys.modules[prepare.__module__]._Place
+
+    def of(*given: Any) -> Any:
+        found = original(*given)
+        Pictures.changed = (40,)
+        return found
+
+    original = place.of
+    with cores(1), pictures_that(changed=()), mock.patch.object(place, "of", of):
+        with pytest.raises(DataError, match="changed while they were decoded; run again"):
+            prepare(Pictures(), SIZES, "crop", tmp_path)
+        assert not list((tmp_path / "datasets").glob("pictures-*"))
+
+
 def test_another_size_later_has_the_same_fingerprint_or_is_refused(tmp_path: Path, whole: dict[str, bytes]):
     with cores(2):
         first = prepare(Pictures(), [8], "crop", tmp_path)

@@ -121,6 +121,10 @@ def test_a_two_stage_rule_that_cannot_keep_its_promise_is_refused(complaints: Co
             ["a stage varies one factor only, so a claim has no levels of others here."],
         ),
         (
+            f'{STAGES}[analysis]\nfurther = [{{ slope = ["depth"], at = {{ regime = "none" }} }}]\n',
+            ["a sequential design holds all other factors at what was chosen before; leave `at` out."],
+        ),
+        (
             f'{STAGES}[responses]\nsetting = {{ metric = "loss" }}\n',
             ["`setting` names something else in the results of a sequential design; rename it."],
         ),

@@ -311,6 +311,8 @@ def test_a_claim_may_be_about_a_level_of_another_profile_but_of_a_factor_that_th
     contrast = 'contrast = "small - none", over = "regime"'
     (reference,) = load(add=f"{claim}{{ {contrast}, at = {{ depth = 50 }} }}\n").spec.reference
     assert reference.claim.at == {"depth": 50}
+    as_text = complaints(add=f'{claim}{{ {contrast}, at = {{ depth = "8" }} }}\n')
+    assert "`depth` has the level `8`, but not as text" in as_text[0]
     assert "there is no factor `dept`" in complaints(add=f"{claim}{{ {contrast}, at = {{ dept = 50 }} }}\n")[0]
     both = f'{claim}{{ {contrast}, at = {{ depth = 8 }} }}\neach = ["depth"]\n'
     assert "either in `each` or in the claim's `at`" in complaints(add=both)[0]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -435,13 +436,21 @@ def test_peak_memory_is_what_a_trial_takes_not_the_pages_of_files_that_it_reads(
     size, cpu = 64 * 2**20, torch.device("cpu")
     file = tmp_path / "images.npy"
     np.save(file, np.ones(size, np.uint8))
-    trial_module._reset_peak_memory(cpu)
-    begun = trial_module._peak_memory_bytes(cpu)
+    begun, mapped = peak_in_steps(cpu, lambda: None), []
 
-    mapped = np.load(file, mmap_mode="r")
-    assert int(mapped.sum()) == size
-    assert trial_module._peak_memory_bytes(cpu) < begun + size / 4
+    def read() -> None:
+        mapped.append(np.load(file, mmap_mode="r"))
+        assert int(mapped[-1].sum()) == size
 
-    taken = np.ones(size, np.uint8)
-    del taken
-    assert trial_module._peak_memory_bytes(cpu) > begun + 3 * size / 4
+    assert peak_in_steps(cpu, read) < begun + size / 4
+    assert peak_in_steps(cpu, read, lambda: np.ones(size // 8, np.uint8)) < begun + size / 4
+    assert peak_in_steps(cpu, lambda: np.ones(size, np.uint8), read) > begun + 3 * size / 4
+
+
+def peak_in_steps(device: torch.device, *steps: Callable[[], object]) -> int:
+    """Return the peak of some steps, looked up after each."""
+    memory = trial_module._PeakMemory(device)
+    for step in steps:
+        step()
+        memory.look()
+    return memory.most_bytes

@@ -109,6 +109,11 @@ inside <- function(d, within) {
   held
 }
 
+# Levels by their names; d numbers those that have trials.
+levels_named <- function(d, i, names) {
+  list(factor = i, level = mapply(function(j, name) match(name, d$shown[[j]]), i, names, USE.NAMES = FALSE))
+}
+
 also <- function(held, within) Map(c, held, within)
 
 # One number for each level of a factor; 0 for those that are not named.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnnbench.report.r import literals
 from cnnbench.spec import Hypothesis, parse_contrast
-from cnnbench.stats import level_index, level_text
+from cnnbench.stats import level_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -143,10 +143,9 @@ def _positions(data: AnalysisInput, names: Sequence[str]) -> str:
 def _weights(data: AnalysisInput, hypothesis: Hypothesis, within: str = "") -> str:
     """Return the call that makes the weights of a contrast or slope."""
     if hypothesis.at:
-        by_name = {factor.name: factor for factor in data.factors}
-        places = [(name, level_index(by_name[name], level)) for name, level in hypothesis.at.items()]
-        levels = literals.vector([str(index + 1) for _, index in places if index is not None])
-        held = f"list(factor = {literals.vector([_positions(data, [name]) for name, _ in places])}, level = {levels})"
+        positions = [_positions(data, [name]) for name in hypothesis.at]
+        levels = literals.vector([literals.text(level_text(level)) for level in hypothesis.at.values()])
+        held = f"levels_named(d, {literals.vector(positions)}, {levels})"
         within = f", also({held}, within)" if within else f", {held}"
     if hypothesis.slope is not None:
         return f"slope_weights(d, {_positions(data, hypothesis.slope)}{within})"

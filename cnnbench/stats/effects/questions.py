@@ -79,7 +79,7 @@ def level_contrast(
         why = "No combination of the other factors has trials at every level that it compares."
         return Refusal(_within_label(text, within), why, "Run the missing cells.")
     weights_M = weights_L[data.level_M(position)] * np.isin(stratum_M, complete) / len(complete)
-    caveat = _strata_caveat(data, stratum_M, complete, len(wanted), [position])
+    caveat = _strata_caveat(data, stratum_M, complete, wanted, [position])
     averaged = () if _only_one(complete, len(wanted)) else _averaged(data, [position], within)
     return Question(_within_label(text, within), weights_M, averaged, caveat)
 
@@ -148,7 +148,7 @@ def interaction_contrasts(data: CellData, names: Sequence[str]) -> list[Question
             questions.append(Refusal(label, "A cell that it compares has no trials.", "Run the missing cells."))
             continue
         weights_M = sign_M * np.isin(stratum_M, complete) / len(complete)
-        caveat = _strata_caveat(data, stratum_M, complete, len(every), positions)
+        caveat = _strata_caveat(data, stratum_M, complete, every, positions)
         averaged = () if _only_one(complete, len(every)) else _averaged(data, positions, None)
         questions.append(Question(label, weights_M, averaged, caveat))
     return questions
@@ -258,18 +258,22 @@ def _only_one(complete: Sequence[np.int64], wanted: int) -> bool:
 
 
 def _strata_caveat(
-    data: CellData, stratum_M: NDArray[np.int64], complete: list[np.int64], wanted: int, positions: Sequence[int]
+    data: CellData,
+    stratum_M: NDArray[np.int64],
+    complete: list[np.int64],
+    wanted: NDArray[np.int64],
+    positions: Sequence[int],
 ) -> str:
-    """Say over which combinations of the other factors the average runs, where it is not all of them."""
-    if len(complete) == wanted:
+    """Say over which combinations of the other factors the average runs, where it is not all that are wanted."""
+    if len(complete) == len(wanted):
         return ""
-    if _only_one(complete, wanted):
+    if _only_one(complete, len(wanted)):
         cell = int(np.flatnonzero(stratum_M == complete[0])[0])
         others = [(i, f) for i, f in enumerate(data.factors) if i not in positions and len(f.levels) > 1]
         at = ", ".join(f"{factor.name} {level_text(factor.levels[data.level_M(i)[cell]])}" for i, factor in others)
         return f"at {at}, where alone every level that it compares has trials"
-    missing = int((~data.seen_M[~np.isin(stratum_M, complete)]).sum())
+    missing = int((~data.seen_M[np.isin(stratum_M, wanted) & ~np.isin(stratum_M, complete)]).sum())
     return (
-        f"averaged over the {len(complete)} of {wanted} combinations of the other factors in which every level that it "
-        f"compares has trials ({missing} cells are missing)"
+        f"averaged over the {len(complete)} of {len(wanted)} combinations of the other factors in which every level "
+        f"that it compares has trials ({missing} cells are missing)"
     )

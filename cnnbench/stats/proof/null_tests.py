@@ -161,8 +161,12 @@ def tested_spaces(data: CellData, term: Term) -> tuple[NDArray[np.float64], NDAr
     return orthonormal(full * weights_M1), orthonormal(base * weights_M1)
 
 
-def without_term(data: CellData, term: Term) -> NDArray[np.float64]:
-    """Return the cell means (M, centred) without the part that the test of a term sees; nan in empty cells."""
+def without_term(data: CellData, term: Term, *, above: bool = False) -> NDArray[np.float64]:
+    """Return the cell means (M, centred) without the part that the test of a term sees; nan in empty cells.
+
+    ``above``: where cells are missing, without everything but the model that the term is held against, that is without
+    the terms that contain it, too. With unequal n a slope's weights are not orthogonal to those.
+    """
     mean_M = data.mean_M.copy()
     seen = mean_M[data.seen_M]
     if data.paired or data.complete:
@@ -172,7 +176,8 @@ def without_term(data: CellData, term: Term) -> NDArray[np.float64]:
         root_M = np.sqrt(data.n_M[data.seen_M])
         lost_MP, kept_MP = tested_spaces(data, term)
         scaled_M = seen * root_M
-        seen = seen - (lost_MP @ (lost_MP.T @ scaled_M) - kept_MP @ (kept_MP.T @ scaled_M)) / root_M
+        rest_M = np.zeros_like(scaled_M) if above else scaled_M - lost_MP @ (lost_MP.T @ scaled_M)
+        seen = (rest_M + kept_MP @ (kept_MP.T @ scaled_M)) / root_M
     mean_M[data.seen_M] = seen
     return mean_M
 

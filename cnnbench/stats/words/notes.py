@@ -40,14 +40,13 @@ def describe(data: CellData, primary: Draft | None, tables: Sequence[TestTable],
 def _depends(primary: Draft | None, tables: Sequence[TestTable], alpha: float) -> list[str]:
     """Warn where the primary effect is an average over levels between which it differs."""
     hypothesis = None if primary is None else primary.hypothesis
-    if hypothesis is None or not tables:
+    if hypothesis is None or not tables or hypothesis.at:  # the table's terms are averages over what it holds
         return []
     own = {hypothesis.over} if hypothesis.over else set(hypothesis.slope or hypothesis.interaction or ())
     remarks = []
     for row in tables[0].rows:
         others = set(row.term.split(":")) - own
-        told = others <= hypothesis.at.keys()
-        if own < set(row.term.split(":")) and len(others) == 1 and not told and row.p is not None and row.p < alpha:
+        if own < set(row.term.split(":")) and len(others) == 1 and row.p is not None and row.p < alpha:
             (other,) = others
             remarks.append(
                 f"The primary effect differs between levels of {other} ({row.term}, {p_text(row.p)}, exploratory): "

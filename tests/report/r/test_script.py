@@ -145,6 +145,17 @@ DESIGNS = {
         replicates=3,
         least=900,
     ),
+    "at a level behind one without trials": Design(
+        (DEPTH, SIZE, REGIME),
+        {
+            "primary": Hypothesis(slope=("depth",), at={"size": 64}),
+            "further": (PAIR.model_copy(update={"at": {"size": 128}}),),
+        },
+        paired=False,
+        replicates=3,
+        without=lambda row: row["size"] == 32,
+        least=400,
+    ),
     "one trial per cell": Design((DEPTH, SIZE), {"primary": SLOPE}, replicates=1),
     "weird names": Design(
         (

@@ -165,6 +165,17 @@ def test_a_claim_about_each_dataset_is_tested_in_each(study: MakeStudy):
     assert claim.verdict == "confirmed"
 
 
+def test_a_claim_about_one_dataset_is_tested_on_its_own_trials(study: MakeStudy):
+    asked = GAIN.model_copy(update={"at": {"dataset": "d1"}})
+    reference = Reference(source="x", response="accuracy", claim=asked, expected="positive")
+    frame = trials(6)
+    (claim,) = found(study, frame, references=(reference,)).claims
+    means = frame[frame["dataset"] == "d1"].groupby("regime")["accuracy"].mean()
+    assert claim.effect is not None
+    assert claim.effect.estimate == pytest.approx(means["gradual"] - means["none"])
+    assert claim.sentence.startswith("At dataset d1, with regime gradual, accuracy is")
+
+
 def test_a_claim_about_the_datasets_themselves_cannot_be_tested(study: MakeStudy):
     asked = Hypothesis(contrast="d0 - d1", over="dataset")
     reference = Reference(source="x", response="accuracy", claim=asked, expected="positive")

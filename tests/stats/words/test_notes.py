@@ -59,6 +59,21 @@ def test_marginal_means_say_which_error_they_use(study: MakeStudy, simulate: Sim
     assert text in notes_of(study(simulate((REGIME,), lambda _: 0.7), (REGIME,), paired=paired))
 
 
+def test_an_effect_at_a_level_is_not_judged_by_a_term_that_averages_over_all(study: MakeStudy, simulate: Simulate):
+    """The interaction is at size 64 only; the primary effect is at size 32."""
+    factors = (Factor("depth", (8, 16)), Factor("size", (32, 64)), Factor("regime", ("none", "gradual")))
+
+    def only_there(cell: dict[str, object]) -> float:
+        return 0.7 + 0.05 * (cell == {"depth": 16, "size": 64, "regime": "gradual"})
+
+    held = Hypothesis(contrast="gradual - none", over="regime", at={"size": 32})
+    frame = simulate(factors, only_there, n=6, sd=0.005)
+    notes = analyse(study(frame, factors, primary=held)).responses[0].notes
+    average = analyse(study(frame, factors, primary=held.model_copy(update={"at": {}}))).responses[0].notes
+    assert any("The primary effect differs between levels of depth" in note for note in average)
+    assert not any("The primary effect differs" in note for note in notes)
+
+
 def test_an_average_over_levels_that_differ_is_flagged(study: MakeStudy, simulate: Simulate):
     factors = (Factor("depth", (8, 16)), REGIME)
     frame = simulate(factors, lambda cell: 0.7 + 0.02 * (cell == {"depth": 16, "regime": "gradual"}), sd=0.001)
