@@ -83,19 +83,8 @@ def make_plan(  # noqa: PLR0913 - a plan is made from this many things
         DesignError: No cell is left to run.
     """
     cells, excluded = planned_cells(spec)
-    left_out = {_key(exclusion.cell): exclusion for exclusion in excluded}
-    feasible: dict[CellKey, _Buildable] = {}
-    datasets: dict[str, DatasetInfo] = {}
-    tried = functools.cache(prober)
-    for one in recipes or cell_recipes(spec, registry, cells, source):
-        info = info_of(one.dataset)
-        found = [tried(request) for request in _probes(one, info)]
-        reason = next((result.reason for result in found if result.reason is not None), None)
-        if reason is not None:
-            left_out[_key(one.cell)] = Exclusion(one.cell, "infeasible", reason)
-            continue
-        datasets[info.fingerprint] = info
-        feasible[_key(one.cell)] = _buildable(one, info, found)
+    feasible, datasets, infeasible = _tried(recipes or cell_recipes(spec, registry, cells, source), info_of, prober)
+    left_out = {_key(exclusion.cell): exclusion for exclusion in (*excluded, *infeasible)}
     planned = rounds(spec, cells, decisions)
     met = {_key(cell) for each in planned for cell in each.cells}
     trials: list[Trial] = []
@@ -117,6 +106,26 @@ def make_plan(  # noqa: PLR0913 - a plan is made from this many things
         datasets=datasets,
         stages=tuple(stages),
     )
+
+
+def _tried(
+    recipes: Sequence[CellRecipe], info_of: Callable[[Dataset], DatasetInfo], prober: Prober
+) -> tuple[dict[CellKey, _Buildable], dict[str, DatasetInfo], list[Exclusion]]:
+    """Return the cells whose network can be built, the datasets that they need, and the other cells with the reason."""
+    feasible: dict[CellKey, _Buildable] = {}
+    datasets: dict[str, DatasetInfo] = {}
+    infeasible: list[Exclusion] = []
+    tried = functools.cache(prober)
+    for one in recipes:
+        info = info_of(one.dataset)
+        found = [tried(request) for request in _probes(one, info)]
+        reason = next((result.reason for result in found if result.reason is not None), None)
+        if reason is not None:
+            infeasible.append(Exclusion(one.cell, "infeasible", reason))
+            continue
+        datasets[info.fingerprint] = info
+        feasible[_key(one.cell)] = _buildable(one, info, found)
+    return feasible, datasets, infeasible
 
 
 def _key(cell: Mapping[str, Level]) -> CellKey:

@@ -1,6 +1,7 @@
 """Finds every component that an installed plugin offers, so that one that is added later is tested unasked.
 
-A test that takes an argument named after a kind (``model``, ``dataset``, ...) or ``component`` runs once for each.
+A test that takes an argument named after a kind (``model``, ``dataset``, ...) or ``component`` runs once for each; with
+``mover`` for each augmentation that moves whole pixels.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ OFFERED = _offered()
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     by_argument = {kind.replace(" ", "_"): components for kind, components in OFFERED.items()}
     by_argument["component"] = [component for components in OFFERED.values() for component in components]
+    by_argument["mover"] = [one for one in OFFERED["augmentation"] if one.moves_whole_pixels]
     for argument, components in by_argument.items():
         if argument in metafunc.fixturenames:
             ids = [component.key for component in components]
@@ -59,7 +61,7 @@ def _instance(request: pytest.FixtureRequest) -> Component:
     return component_class(**EXAMPLES.get(component_class.key, {}))
 
 
-for _argument in ("component", *(kind.replace(" ", "_") for kind in KINDS)):
+for _argument in ("component", "mover", *(kind.replace(" ", "_") for kind in KINDS)):
     globals()[_argument] = pytest.fixture(_instance, name=_argument)
 
 

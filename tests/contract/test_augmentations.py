@@ -32,13 +32,11 @@ def test_shape_type_and_range_stay(augmentation: Augmentation, shape_CHW: tuple[
     assert float(augmented_BCHW.max()) <= 1 + 1e-6
 
 
-def test_whole_pixels_move_as_bytes_as_they_do_as_floats(augmentation: Augmentation):
-    if not augmentation.moves_whole_pixels:
-        pytest.skip("changes the values of pixels")
+def test_whole_pixels_move_as_bytes_as_they_do_as_floats(mover: Augmentation):
     bytes_BCHW = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 3, 12, 16), np.uint8))
-    moved_BCHW = apply(augmentation, bytes_BCHW)
+    moved_BCHW = apply(mover, bytes_BCHW)
     assert moved_BCHW.dtype == torch.uint8
-    assert torch.equal(moved_BCHW.float().div(255), apply(augmentation, bytes_BCHW.float().div(255)))
+    assert torch.equal(moved_BCHW.float().div(255), apply(mover, bytes_BCHW.float().div(255)))
 
 
 def test_the_images_given_are_not_changed(augmentation: Augmentation):
