@@ -40,7 +40,7 @@ NETS = (
     Setting(64, "squeezenet1_1", 640, 64, 3),
 )
 """Networks and sizes on which nobody should be faster; few images, because rates alone are compared."""
-PEAK_NETS = (NET, Setting(32, "resnet18", 640, 64, 3))
+PEAK_NETS = (NET, Setting(32, "resnet18", 640, 64, 3), Setting(128, "resnet18", 256, 64, 3))
 
 
 def rate(workload: Workload, peers: Sequence[str], rounds: int, *, bf16: bool) -> None:

@@ -29,6 +29,7 @@ from cnnbench.spec import Recipe
 from cnnbench.train.evaluate import Evaluator, autocast, compute_metrics, metric_infos, predictions
 from cnnbench.train.features import FeatureData, cut_network, feature_key
 from cnnbench.train.lr_finder import find_lr
+from cnnbench.train.pooling import pool_before_relu
 from cnnbench.types import EpochRecord, Predictions
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class Training:
         info = self.dataset.info
         largest_px = max(phase.size_px for phase in self.recipe.phases)
         network = build_network(self.model, info.channels, largest_px, len(info.class_names))
+        pool_before_relu(network)
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # torch's stubs lack the keyword form
 
     # -------------------------------------------------------------------------------------------- phases
