@@ -15,7 +15,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import sys
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnnbench import cores
 from cnnbench.data.blocks import FACTS
 from cnnbench.data.checks import check_image, reading
 from cnnbench.data.resize import resize_image
@@ -97,10 +97,10 @@ def decode_blocks(job: Job, tasks: Sequence[Task]) -> Generator[tuple[Task, NDAr
         OSError: A file cannot be written.
     """
     waiting, begun = deque(tasks), time.monotonic()
-    may_fork = _may_fork()
+    may_fork = cores.may_fork()
     with job.opened() as files:
         while waiting:
-            num_workers = min(_available_cores(), len(waiting))
+            num_workers = min(cores.available_cores(), len(waiting))
             if may_fork and num_workers > 1 and time.monotonic() - begun >= _ALONE_S:
                 crew = _Crew(job, files, waiting)
                 yield from crew.run(num_workers)
@@ -267,14 +267,3 @@ class _Parcel:
 
         images: Sequence[NDArray[np.uint8]] = Unpickler(io.BytesIO(self.pickled)).load()
         return images
-
-
-def _may_fork() -> bool:
-    if "fork" not in multiprocessing.get_all_start_methods() or multiprocessing.current_process().daemon:
-        return False
-    torch = sys.modules.get("torch")  # a CUDA context does not survive a fork; planning imports no torch
-    return torch is None or not torch.cuda.is_initialized()
-
-
-def _available_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnnbench.cores import available_cores
 from cnnbench.data import default_cache_dir
 from cnnbench.design import is_last
 from cnnbench.environment import check_torch, choose_devices, describe
@@ -205,11 +205,6 @@ def worker_devices(session: Session, options: RunOptions) -> Sequence[str]:
     if devices == ["cpu"]:
         return ["cpu"] * (wanted or available_cores())
     return [devices[index % len(devices)] for index in range(wanted or len(devices))]
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def num_workers(session: Session, options: RunOptions) -> int:

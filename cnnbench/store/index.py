@@ -12,19 +12,24 @@ import dataclasses
 import json
 import math
 import os
+import signal
 import tempfile
 import zipfile
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnnbench import cores
 from cnnbench.store.trial_file import StoredTrial, read_trial
 from cnnbench.types import Cost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,6 +38,9 @@ if TYPE_CHECKING:
 FILE = ".trials-index"
 WORTH_WRITING = 50
 """Files read anew before an index is written: fewer are read again in less time than a second."""
+_WORTH_A_PROCESS = 200
+"""Files for which another process is started: about a second's work."""
+_CHUNK = 20
 _FORMAT = 1
 _ARRAYS = ("scalars", "by_class")
 """Fields that map names to arrays; their numbers lie in one long array."""
@@ -53,21 +61,36 @@ def read_trials(folder: RunFolder, ids: Iterable[str]) -> list[StoredTrial]:
         StoreError: A file cannot be read as a trial.
     """
     known = _read_index(folder)
-    found: dict[str, _Entry] = {}
-    num_read = 0
-    for trial_id in ids:
-        path = folder.trial_file(trial_id)
-        signature = _signature(path)
-        entry = known.get(trial_id)
-        if entry is None or entry[0] != signature:
-            entry = (signature, read_trial(path))
-            num_read += 1
-        found[trial_id] = entry
-    if num_read >= WORTH_WRITING:
+    files = {trial_id: folder.trial_file(trial_id) for trial_id in ids}
+    signatures = {trial_id: _signature(file) for trial_id, file in files.items()}
+    fresh = [one for one, signature in signatures.items() if one not in known or known[one][0] != signature]
+    read = zip(fresh, _read_files([files[one] for one in fresh]), strict=True)
+    entries = known | {trial_id: (signatures[trial_id], trial) for trial_id, trial in read}
+    if len(fresh) >= WORTH_WRITING:
         with contextlib.suppress(OSError):  # a folder that others own, a full disk: it stays slow, and right
             there = folder.finished()
-            _write_index(folder, {trial_id: entry for trial_id, entry in (known | found).items() if trial_id in there})
-    return [trial for _, trial in found.values()]
+            _write_index(folder, {trial_id: entry for trial_id, entry in entries.items() if trial_id in there})
+    return [entries[trial_id][1] for trial_id in files]
+
+
+def _read_files(files: Sequence[Path]) -> list[StoredTrial]:
+    """Read trial files, many of them on all cores."""
+    num_processes = min(cores.available_cores(), len(files) // _WORTH_A_PROCESS)
+    if num_processes > 1 and cores.may_fork():
+        # Workers leave Ctrl-C to the parent, which it reaches, too.
+        with (
+            contextlib.suppress(BrokenProcessPool, BlockingIOError),  # no more processes, or one was killed
+            ProcessPoolExecutor(
+                num_processes, get_context("fork"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
+            ) as readers,
+        ):
+            return list(readers.map(_read_file, files, chunksize=_CHUNK))
+    return [read_trial(file) for file in files]
+
+
+def _read_file(file: Path) -> StoredTrial:
+    """Read a trial file in another process, where functions are known by their names."""
+    return read_trial(file)
 
 
 def _signature(path: Path) -> _Signature:

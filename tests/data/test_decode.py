@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, ClassVar
 from unittest import mock
 
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from cnnbench.data import prepare
 from cnnbench.data.blocks import BLOCK_IMAGES, WorkFolder
-from cnnbench.data.decode import _may_fork, _Parcel
+from cnnbench.data.decode import _Parcel
 from cnnbench.errors import DataError, SetupError, StoreError
 from cnnbench.plugin import Dataset, ImageArrays
 
@@ -103,7 +102,7 @@ def pictures_that(**attributes: object) -> Iterator[None]:
 def cores(number: int, alone_s: float = 0) -> Iterator[None]:
     """Decode as on a machine of so many cores, and in workers from the start."""
     with (
-        mock.patch("cnnbench.data.decode._available_cores", return_value=number),
+        mock.patch("cnnbench.cores.available_cores", return_value=number),
         mock.patch("cnnbench.data.decode._ALONE_S", alone_s),
     ):
         yield
@@ -184,14 +183,6 @@ def test_arrays_are_shared_with_workers_and_not_pickled(tmp_path: Path):
         parcel = _Parcel.of(images)
         assert len(parcel.pickled) < 1000
         assert np.shares_memory(np.asarray(parcel.unpacked()[0]), mapped)
-
-
-def test_where_a_process_may_not_be_forked_none_is(monkeypatch: pytest.MonkeyPatch):
-    assert _may_fork()
-    for is_initialized in (False, True):
-        torch = SimpleNamespace(cuda=SimpleNamespace(is_initialized=lambda: is_initialized))  # noqa: B023
-        monkeypatch.setitem(sys.modules, "torch", torch)
-        assert _may_fork() != is_initialized
 
 
 def test_without_more_processes_from_the_system_this_one_does_it(tmp_path: Path, whole: dict[str, bytes]):

@@ -53,7 +53,7 @@ class Many(Dataset):
 
 before_mb = peak_mb()
 with (
-    mock.patch("cnnbench.data.decode._available_cores", return_value=int(sys.argv[2])),
+    mock.patch("cnnbench.cores.available_cores", return_value=int(sys.argv[2])),
     mock.patch("cnnbench.data.decode._ALONE_S", 0),
 ):
     prepared = prepare(Many(), [512], "crop", Path(sys.argv[1]))

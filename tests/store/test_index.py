@@ -177,3 +177,49 @@ def test_a_fresh_run_begins_without_an_index(run: RunFolder):
     index.read_trials(run, ids(run))
     run.empty()
     assert not (run.path / index.FILE).exists()
+
+
+@pytest.fixture
+def two_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read in two processes."""
+    monkeypatch.setattr("cnnbench.cores.available_cores", lambda: 2)
+    monkeypatch.setattr(index, "_WORTH_A_PROCESS", 2)
+    monkeypatch.setattr(index, "_CHUNK", 2)
+
+
+@pytest.mark.usefixtures("two_readers")
+def test_many_files_are_read_in_several_processes(run: RunFolder, monkeypatch: pytest.MonkeyPatch):
+    opened = files_read(monkeypatch)  # in this process
+
+    found = index.read_trials(run, ids(run))
+
+    assert opened == []
+    for one in found:
+        assert_same(one, read_trial(run.trial_file(one.id)))
+
+
+@pytest.mark.usefixtures("two_readers")
+def test_a_damaged_file_has_its_sentence_from_another_process_too(run: RunFolder):
+    run.trial_file(ids(run)[3]).write_bytes(b"no trial")
+    with pytest.raises(StoreError, match="cannot be read as a trial"):
+        index.read_trials(run, ids(run))
+
+
+@pytest.mark.usefixtures("two_readers")
+@pytest.mark.parametrize("hindrance", ["no fork", "no process", "killed"])
+def test_where_others_cannot_read_this_process_does(run: RunFolder, monkeypatch: pytest.MonkeyPatch, hindrance: str):
+    here, read = os.getpid(), index.read_trial
+
+    def read_or_die(path: Path) -> StoredTrial:
+        if os.getpid() != here:
+            os._exit(1)
+        return read(path)
+
+    if hindrance == "no fork":
+        monkeypatch.setattr("cnnbench.cores.may_fork", lambda: False)
+    elif hindrance == "no process":
+        monkeypatch.setattr("os.fork", lambda: (_ for _ in ()).throw(BlockingIOError()))
+    else:
+        monkeypatch.setattr(index, "read_trial", read_or_die)
+
+    assert [trial.id for trial in index.read_trials(run, ids(run))] == ids(run)

@@ -12,7 +12,7 @@ import xarray as xr
 
 from cnnbench.errors import StoreError
 from cnnbench.store import FORMAT_VERSION, read_classes, read_predictions, read_trial, write_trial
-from cnnbench.types import MetricInfo, Response, TrialResult
+from cnnbench.types import MetricInfo, Predictions, Response, TrialResult
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -152,6 +152,24 @@ def test_values_of_each_class_and_kept_weights_are_read_back(tmp_path: Path, res
     assert "validation_confusion_matrix" not in stored.by_class
     assert (stored.weights, stored.weights_epoch) == (f"weights/{result.trial.id}.pt", 1)
     assert stored.data_fingerprint == result.trial.data_fingerprint
+
+
+@pytest.mark.parametrize("num_examples", [3, 4], ids=["as many as epochs", "more than epochs"])
+@pytest.mark.parametrize("num_predicted", [2, 0], ids=["confusion", "no confusion"])
+def test_variables_are_told_apart_however_long_dimensions_are(
+    tmp_path: Path, result: TrialResult, num_examples: int, num_predicted: int
+):
+    label_N = np.arange(num_examples)
+    block = Predictions("validation", "plain", label_N, label_N, np.zeros((num_examples, 2), np.float32))
+    metrics = [metric for metric in with_classes(result).metrics if num_predicted or len(metric.dims) < 2]
+    full = replace(with_classes(result), metrics=tuple(metrics), predictions=(block,))
+    write_trial(tmp_path / "one.h5", full)
+
+    stored = read_trial(tmp_path / "one.h5")
+
+    columns = {"lr", "train_s", "train_cpu_s", "train_flops", "size_px"}
+    assert set(stored.scalars) == columns | {metric.name for metric in metrics if not metric.dims}
+    assert set(stored.by_class) == {"validation_support"}
 
 
 def test_a_file_without_weights_says_so(tmp_path: Path, result: TrialResult):

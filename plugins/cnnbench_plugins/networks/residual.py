@@ -93,7 +93,8 @@ class SubsampleAndPad(nn.Module):
 
     def forward(self, features_BCHW: torch.Tensor) -> torch.Tensor:
         """Return the subsampled features with channels of zeros behind them."""
-        subsampled_BCHW = features_BCHW[:, :, :: self.stride, :: self.stride]
+        # Means of single pixels: `[:, :, ::stride, ::stride]`, whose gradient would not come back channels-last.
+        subsampled_BCHW = functional.avg_pool2d(features_BCHW, kernel_size=1, stride=self.stride)
         return functional.pad(subsampled_BCHW, (0, 0, 0, 0, 0, self.added_channels))
 
 

@@ -297,7 +297,7 @@ def test_many_processes_read_the_same_pixels_and_a_mended_image_costs_its_block(
     root = textures(tmp_path / "set")
     whole = prepare(ImageFolder(path=str(stored(root))), [16, 80], "crop", tmp_path / "whole")
     monkeypatch.setattr("cnnbench.data.decode._ALONE_S", 0)
-    monkeypatch.setattr("cnnbench.data.decode._available_cores", lambda: 1)
+    monkeypatch.setattr("cnnbench.cores.available_cores", lambda: 1)
     told: list[int] = []
 
     broken = root / "b" / "123.png"
@@ -306,7 +306,7 @@ def test_many_processes_read_the_same_pixels_and_a_mended_image_costs_its_block(
     with pytest.raises(DataError, match=r"`(set/)?b/123.png` cannot be decoded \(.*\); replace or remove it"):
         prepare(ImageFolder(path=str(stored(root))), [16, 80], "crop", tmp_path / "cache")
     broken.write_bytes(good)
-    monkeypatch.setattr("cnnbench.data.decode._available_cores", lambda: 4)
+    monkeypatch.setattr("cnnbench.cores.available_cores", lambda: 4)
     mended = prepare(
         ImageFolder(path=str(stored(root))), [16, 80], "crop", tmp_path / "cache", lambda *given: told.append(given[1])
     )

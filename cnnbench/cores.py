@@ -1,0 +1,20 @@
+"""The processor cores that this process may use, and whether forked copies of it may work on them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def may_fork() -> bool:
+    """Return whether this process may be forked: not on Windows, not in a worker, not once it holds a GPU."""
+    if "fork" not in multiprocessing.get_all_start_methods() or multiprocessing.current_process().daemon:
+        return False
+    torch = sys.modules.get("torch")  # a CUDA context does not survive a fork; planning imports no torch
+    return torch is None or not torch.cuda.is_initialized()

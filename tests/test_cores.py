@@ -1,0 +1,27 @@
+"""Cores, and whether forked processes may work on them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from cnnbench.cores import available_cores, may_fork
+
+
+def test_where_a_process_may_not_be_forked_none_is(monkeypatch: pytest.MonkeyPatch):
+    assert may_fork()
+    for is_initialized in (False, True):
+        torch = SimpleNamespace(cuda=SimpleNamespace(is_initialized=lambda: is_initialized))  # noqa: B023
+        monkeypatch.setitem(sys.modules, "torch", torch)
+        assert may_fork() != is_initialized
+
+
+def test_cores_that_a_process_may_not_use_do_not_count(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
+    assert available_cores() == 1
+
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert available_cores() == os.cpu_count()
