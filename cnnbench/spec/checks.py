@@ -309,6 +309,7 @@ def _check_analysis(spec: StudySpec) -> Iterator[Finding]:
         yield from ((place + path, message) for path, message in held)
     for i, entry in enumerate(spec.reference):
         yield from ((("reference", i, "each"), message) for message in _check_each(entry, spec))
+        yield from ((("reference", i, "best"), message) for message in _check_best(entry, spec))
 
 
 def _check_each(reference: Reference, spec: StudySpec) -> Iterator[str]:
@@ -319,6 +320,19 @@ def _check_each(reference: Reference, spec: StudySpec) -> Iterator[str]:
             yield f"there is no factor `{name}`; {did_you_mean(name, spec.factors)}"
         elif name in asked:
             yield f"the claim is about `{name}` itself, so it cannot hold at each of its levels."
+
+
+def _check_best(reference: Reference, spec: StudySpec) -> Iterator[str]:
+    """Yield what is wrong with a claim that a level is the best."""
+    claim = reference.claim
+    if not reference.best or claim is None or claim.contrast is None or claim.over not in spec.factors:
+        return
+    try:
+        weights = parse_contrast(claim.contrast, list(spec.factors[claim.over].labels))
+    except ValueError:  # said of the contrast itself
+        return
+    if sum(weight > 0 for weight in weights) != 1 or sum(weight < 0 for weight in weights) < 2:
+        yield 'write one level against at least two, e.g. "a - 0.5 b - 0.5 c": it must beat each of them.'
 
 
 def _check_hypothesis(hypothesis: Hypothesis, spec: StudySpec) -> Iterator[Finding]:

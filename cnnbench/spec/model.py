@@ -247,6 +247,10 @@ class Reference(Part):
     each: tuple[str, ...] = Field(
         (), description='With `claim`: it is said "consistently", so it must hold at each level of these factors.'
     )
+    best: bool = Field(
+        default=False,
+        description="With a `claim` of one level against several: it is said to be the best, so it must beat each.",
+    )
 
     @model_validator(mode="after")
     def _is_number_or_claim(self) -> Self:
@@ -258,6 +262,8 @@ class Reference(Part):
             raise ValueError("`each` belongs to a `claim` that is a contrast or a slope.")
         if self.claim is not None and self.claim.at.keys() & set(self.each):
             raise ValueError("a factor is either in `each` or in the claim's `at`.")
+        if self.best and (self.claim is None or self.claim.contrast is None or self.expected == "none"):
+            raise ValueError("`best` belongs to a `claim` that is a contrast, with a direction `expected`.")
         return self
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Literal
 
+from cnnbench.spec import parse_contrast
 from cnnbench.stats.effects.answers import adjusted, answer, estimated, question_of, verdict
 from cnnbench.stats.effects.estimate import two_sided_p
 from cnnbench.stats.effects.marginals import mean_estimate
@@ -15,9 +16,12 @@ from cnnbench.stats.words.wording import effect_sentence, interval_text, margin_
 from cnnbench.types import Cell, Claim, Interval, ReferenceCheck, Refusal
 
 if TYPE_CHECKING:
-    from cnnbench.spec import Reference
+    from collections.abc import Mapping
+
+    from cnnbench.spec import Hypothesis, Reference
     from cnnbench.stats.effects.answers import Draft, Setting
     from cnnbench.stats.trials.cells import CellData
+    from cnnbench.types import Level
 
 MOST_NAMED_PLACES = 4
 
@@ -106,18 +110,17 @@ def check_claim(  # noqa: PLR0913 - what a claim is held against has this many p
     sentence = effect_sentence(found, setting, data)
     effect = replace(found.effect, verdict=verdict(found, setting.alpha), sentence=sentence)
     decided = judge(found, expected, setting.alpha)
-    if reference.each:
+    if reference.each or reference.best:
         if setting.random in reference.each and trials is not None:
-            decided, tally = _everywhere(reference, key, trials, replace(setting, mixed=None))
-        else:
-            decided, tally = _everywhere(reference, key, data, setting)
+            data, setting = trials, replace(setting, mixed=None)
+        decided, tally = (_ahead_of_each if reference.best else _everywhere)(reference, key, data, setting)
         sentence = f"{sentence} {tally}"
     closing = {
         "confirmed": "This study confirms the claim.",
         "refuted": "This study refutes the claim.",
         "undetermined": "This study neither confirms nor refutes the claim.",
     }[decided]
-    if decided == "refuted" and effect.verdict == "equivalent" and not reference.each:
+    if decided == "refuted" and effect.verdict == "equivalent" and not (reference.each or reference.best):
         closing = f"That is equivalent to none (within {margin_text(setting)}), so this study refutes the claim."
     return replace(blank, effect=effect, verdict=decided, sentence=f"{sentence} {closing}")
 
@@ -128,16 +131,10 @@ def _everywhere(reference: Reference, key: str, data: CellData, setting: Setting
     Every one has to be confirmed for the claim to be; a single one that is refuted refutes it.
     """
     assert reference.claim is not None  # noqa: S101 - the study file admits `each` with a claim only
-    named = [factor for factor in data.factors if factor.name in reference.each]
-    places = [dict(zip([f.name for f in named], at, strict=True)) for at in product(*(f.levels for f in named))]
     drafts: list[Draft] = []
     untested: list[str] = []
-    for within in places:
-        at = ", ".join(f"{name} {level_text(level)}" for name, level in within.items())
-        question = question_of(data, reference.claim, setting, within)
-        made = (
-            question if isinstance(question, Refusal) else estimated(data, question, setting, f"{key}:{at}", "family")
-        )
+    for at, within in _places(reference, data):
+        made = _asked(data, reference.claim, setting, f"{key}:{at}", within)
         if isinstance(made, Refusal):
             untested.append(at)
         else:
@@ -145,14 +142,66 @@ def _everywhere(reference: Reference, key: str, data: CellData, setting: Setting
     where: dict[ClaimVerdict, list[str]] = {"confirmed": [], "refuted": [], "undetermined": untested}
     for one in adjusted(drafts, "the claim at each level"):
         where[judge(one, reference.expected or "none", setting.alpha)].append(one.at)
-    factors = " and ".join(factor.name for factor in named)
-    counted = [f"{len(where['confirmed'])} of {len(places)} confirm it"]
+    factors = " and ".join(reference.each)
+    counted = [f"{len(where['confirmed'])} of {len(drafts) + len(untested)} confirm it"]
     counted += [f"{len(at)} refute it{_named(at)}" for at in [where["refuted"]] if at]
     counted += [f"{len(at)} decide nothing{_named(at)}" for at in [where["undetermined"]] if at]
-    tally = f"Asked of each {'combination' if len(named) > 1 else 'level'} of {factors} (Holm): {', '.join(counted)}."
+    kind = "combination" if len(reference.each) > 1 else "level"
+    tally = f"Asked of each {kind} of {factors} (Holm): {', '.join(counted)}."
     if where["refuted"]:
         return "refuted", tally
     return ("undetermined" if where["undetermined"] else "confirmed"), tally
+
+
+def _ahead_of_each(reference: Reference, key: str, data: CellData, setting: Setting) -> tuple[ClaimVerdict, str]:
+    """Test a claim that a level is the best: it against each of the others, at every place that the claim is about.
+
+    To be the best it has to be ahead of all of them, so each test has the whole alpha (Berger 1982, Technometrics 24:
+    295, theorem 1); that it is not ahead of one of them is asked of several, so that is one Holm family.
+    """
+    claim, expected = reference.claim, reference.expected or "none"
+    assert claim is not None  # noqa: S101 - the study file admits `best` with a contrast only
+    assert claim.contrast is not None  # noqa: S101 - as above
+    levels = next(factor.levels for factor in setting.declared if factor.name == claim.over)
+    weights = dict(zip(levels, parse_contrast(claim.contrast, levels), strict=True))
+    best = next(level_text(level) for level, weight in weights.items() if weight > 0)
+    drafts: list[Draft] = []
+    untested: list[str] = []
+    for at, within in _places(reference, data):
+        for rival in (level_text(level) for level, weight in weights.items() if weight < 0):
+            named = f"{rival} at {at}" if at else rival
+            one = claim.model_copy(update={"contrast": f"{best} - {rival}"})
+            made = _asked(data, one, setting, f"{key}:{named}", within)
+            if isinstance(made, Refusal):
+                untested.append(named)
+            else:
+                drafts.append(replace(made, at=named))
+    ahead = [one.at for one in drafts if judge(one, expected, setting.alpha) == "confirmed"]
+    family = adjusted(drafts, "the best against each of the others")
+    refuting = [one.at for one in family if judge(one, expected, setting.alpha) == "refuted"]
+    num = len(drafts) + len(untested)
+    open_ones = [named for named in [*(one.at for one in drafts), *untested] if named not in {*ahead, *refuting}]
+    counted = [f"it is ahead of {len(ahead)} of {num}"]
+    counted += [f"not ahead of {len(of)}{_named(of)} (Holm)" for of in [refuting] if of]
+    counted += [f"undecided against {len(of)}{_named(of)}" for of in [open_ones] if of]
+    tally = f"{best} against each of the others, as the best must be: {', '.join(counted)}."
+    if refuting:
+        return "refuted", tally
+    return ("confirmed" if len(ahead) == num else "undetermined"), tally
+
+
+def _places(reference: Reference, data: CellData) -> list[tuple[str, dict[str, Level]]]:
+    """Return the combinations of levels that a claim is about one by one, in words and as they are; one if none."""
+    named = [factor for factor in data.factors if factor.name in reference.each]
+    places = [dict(zip([f.name for f in named], at, strict=True)) for at in product(*(f.levels for f in named))]
+    return [(", ".join(f"{name} {level_text(level)}" for name, level in at.items()), at) for at in places]
+
+
+def _asked(
+    data: CellData, hypothesis: Hypothesis, setting: Setting, key: str, within: Mapping[str, Level]
+) -> Draft | Refusal:
+    question = question_of(data, hypothesis, setting, within)
+    return question if isinstance(question, Refusal) else estimated(data, question, setting, key, "family")
 
 
 def _named(places: list[str]) -> str:

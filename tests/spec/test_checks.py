@@ -291,6 +291,21 @@ def test_a_claim_of_consistency_names_other_factors_of_the_study(complaints: Com
     ]
 
 
+@pytest.mark.parametrize(
+    ("claim", "complaint"),
+    [
+        ('{ slope = ["depth"] }', "`best` belongs to a `claim` that is a contrast"),
+        ('{ contrast = "small - none", over = "regime" }\nexpected = "none"', "with a direction `expected`"),
+        ('{ contrast = "small - none", over = "regime" }', "write one level against at least two"),
+    ],
+)
+def test_the_best_is_one_level_against_several(complaints: Complaints, claim: str, complaint: str):
+    expected = "" if "expected" in claim else '\nexpected = "positive"'
+    reference = f'[[reference]]\nsource = "x"\nresponse = "loss"\nclaim = {claim}{expected}\nbest = true\n'
+    (said,) = complaints(add=reference)
+    assert complaint in said
+
+
 def test_a_hypothesis_is_held_at_levels_that_there_are(complaints: Complaints):
     at = "{ depth = 9, widht = 4 }"
     analysis = f'[analysis]\nprimary = {{ contrast = "small - none", over = "regime", at = {at} }}\n'

@@ -166,6 +166,98 @@ def test_a_single_level_in_the_other_direction_refutes_a_claim_of_consistency(st
     assert "1 refute it (depth 16)" in found.sentence
 
 
+SCHEDULE = Factor("schedule", ("none", "warm-up", "cosine"))
+
+
+def best(expected: str = "positive", each: tuple[str, ...] = (), contrast: str = "") -> Reference:
+    hypothesis = Hypothesis(contrast=contrast or "cosine - 0.5 none - 0.5 warm-up", over="schedule")
+    return Reference(source="W", response="accuracy", claim=hypothesis, expected=expected, each=each, best=not contrast)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize(
+    ("gains", "verdict", "said"),
+    [
+        ((0.0, 0.02, 0.06), "confirmed", "it is ahead of 2 of 2."),
+        ((0.0, 0.08, 0.06), "refuted", "it is ahead of 1 of 2, not ahead of 1 (warm-up) (Holm)."),
+        ((0.0, 0.06, 0.06), "undetermined", "it is ahead of 1 of 2, undecided against 1 (warm-up)."),
+        ((0.09, 0.08, 0.06), "refuted", "it is ahead of 0 of 2, not ahead of 2 (none; warm-up) (Holm)."),
+    ],
+    ids=["ahead", "behind one", "beside one", "last"],
+)
+def test_the_best_level_is_ahead_of_every_other_one(
+    study: MakeStudy, simulate: Simulate, gains: tuple[float, ...], verdict: str, said: str, *, paired: bool
+):
+    factors = (DEPTH, SCHEDULE)
+    by_level = dict(zip(SCHEDULE.levels, gains, strict=True))
+    frame = simulate(factors, lambda cell: 0.7 + by_level[str(cell["schedule"])], sd=0.004, seed_sd=0.0)
+
+    found = analyse(study(frame, factors, references=(best(),), paired=paired)).claims[0]
+
+    assert found.verdict == verdict
+    assert f"cosine against each of the others, as the best must be: {said}" in found.sentence
+    if gains[0] == 0:  # what holding it against the mean of the others would have said
+        mean = best(contrast="cosine - 0.5 none - 0.5 warm-up")
+        assert analyse(study(frame, factors, references=(mean,), paired=paired)).claims[0].verdict == "confirmed"
+
+
+def test_a_level_that_is_as_good_as_another_is_not_the_best(study: MakeStudy, simulate: Simulate):
+    factors = (DEPTH, SCHEDULE)
+    frame = simulate(factors, lambda cell: 0.7 + 0.06 * (cell["schedule"] != "none"), sd=0.004)
+
+    found = analyse(study(frame, factors, references=(best(),), equivalence_margin=0.02)).claims[0]
+
+    assert found.verdict == "refuted"
+    assert "not ahead of 1 (warm-up) (Holm)" in found.sentence
+
+
+def test_the_best_may_be_the_lowest(study: MakeStudy, simulate: Simulate):
+    frame = simulate((SCHEDULE,), lambda cell: 0.7 - 0.06 * (cell["schedule"] == "cosine"), sd=0.004)
+    verdicts = {sign: analyse(study(frame, (SCHEDULE,), references=(best(sign),))).claims[0].verdict for sign in SIGNS}
+    assert verdicts == {"positive": "refuted", "negative": "confirmed"}
+
+
+SIGNS = ("positive", "negative")
+
+
+def test_the_best_everywhere_is_ahead_at_each_level(study: MakeStudy, simulate: Simulate):
+    factors = (DEPTH, SCHEDULE)
+
+    def gains(cell: dict[str, object]) -> float:
+        return 0.7 + 0.06 * (cell["schedule"] == "cosine") + 0.06 * (cell == {"depth": 16, "schedule": "warm-up"})
+
+    frame = simulate(factors, gains, sd=0.004)
+    found = analyse(study(frame, factors, references=(best(each=("depth",)),))).claims[0]
+
+    assert found.verdict == "undetermined"
+    assert "it is ahead of 3 of 4, undecided against 1 (warm-up at depth 16)." in found.sentence
+
+
+def test_each_test_of_the_best_has_the_whole_alpha(study: MakeStudy, simulate: Simulate):
+    frame = simulate((SCHEDULE,), lambda cell: 0.7 + 0.01 * (cell["schedule"] == "cosine"), sd=0.01, n=8)
+    held = best()
+    pairs = [
+        Reference(
+            source="W",
+            response="accuracy",
+            claim=Hypothesis(contrast=f"cosine - {other}", over="schedule"),
+            expected="positive",
+        )
+        for other in ("none", "warm-up")
+    ]
+
+    whole, *alone = analyse(study(frame, (SCHEDULE,), references=(held, *pairs))).claims
+
+    largest = max(claim.effect.p for claim in alone)
+    strict, lenient = (
+        analyse(study(frame, (SCHEDULE,), references=(held,), alpha=largest * by)).claims[0].verdict
+        for by in (0.99, 1.01)
+    )
+    assert all(claim.effect.estimate > 0 for claim in alone)
+    assert (strict, lenient) == ("undetermined", "confirmed")
+    assert whole.effect.label == "cosine - 0.5 none - 0.5 warm-up"
+
+
 def test_a_claim_about_one_level_is_tested_there(study: MakeStudy, simulate: Simulate):
     at_one = simulate(FACTORS, lambda cell: 0.7 + 0.02 * (cell["regime"] == "gradual") * (cell["depth"] == 8), sd=0.002)
 
