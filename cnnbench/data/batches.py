@@ -66,9 +66,8 @@ class TrainingData:
         label_N: NDArray[np.int64],
         normalization: Normalization,
         device: torch.device,
-        memory_format: torch.memory_format = torch.channels_last,
     ) -> None:
-        self.device, self.normalization, self._memory_format = device, normalization, memory_format
+        self.device, self.normalization = device, normalization
         with warnings.catch_warnings():  # torch warns of arrays that must not be written to; batches are copies
             warnings.simplefilter("ignore", UserWarning)
             self.images_NCHW = torch.from_numpy(images_NCHW)
@@ -154,7 +153,7 @@ class TrainingData:
     def batch(
         self, index_B: torch.Tensor, augmentations: Sequence[Augmentation], generator: torch.Generator | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return float32 images, normalised and in the memory format of the data, and their labels, on the device."""
+        """Return float32 images, channels-last and normalised, and their labels, on the device."""
         return self._finished(self._taken(index_B), index_B, augmentations, generator)
 
     def _finished(
@@ -175,7 +174,7 @@ class TrainingData:
         # Plane by plane, then rearranged: a channel's number for every third value in memory takes ten times as long.
         images_BCHW = images_BCHW.contiguous().sub(self._mean_C).div_(self._std_C)
         labels_B = self.label_N.index_select(0, index_B.to(self.device))
-        return images_BCHW.contiguous(memory_format=self._memory_format), labels_B
+        return images_BCHW.contiguous(memory_format=torch.channels_last), labels_B
 
     def _taken(self, index_B: torch.Tensor) -> torch.Tensor:
         device, num = self.images_NCHW.device, len(self.images_NCHW)

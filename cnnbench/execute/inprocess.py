@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnnbench.environment import tune_torch
-from cnnbench.execute.worker import WorkerSetup, requests_on
+from cnnbench.execute.worker import WorkerSetup, request_for
 from cnnbench.train import run_trial
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def run_in_process(  # noqa: PLR0913, PLR0917 - what a pool takes, without the p
 ) -> Iterator[TrialOutcome]:
     """Yield each trial's outcome; ``tick`` is called after each epoch."""
     tune_torch()
-    request_for = requests_on(device, setup)
     for trial in trials:
         dataset = setup.datasets[trial.data_fingerprint]
         teller = _Teller(trial, device, observers, tick)
-        yield run_trial(request_for(trial), registry, dataset, teller)
+        yield run_trial(request_for(trial, setup, device), registry, dataset, teller)

@@ -10,16 +10,13 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from cnnbench.data import default_cache_dir
 from cnnbench.environment import tune_process, tune_torch
 from cnnbench.execute.packing import memory_of
 from cnnbench.registry import Registry
-from cnnbench.train import TrialRequest, layouts_of, run_trial
+from cnnbench.train import TrialRequest, run_trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from multiprocessing.connection import Connection
     from pathlib import Path
 
@@ -59,17 +56,11 @@ class PipeListener:
         self._pipe.send(("epoch", record))
 
 
-def requests_on(device: str, setup: WorkerSetup) -> Callable[[Trial], TrialRequest]:
-    """Return what makes a trial the request to run it on a device, once it is known what suits the device."""
-    layouts = layouts_of(torch.device(device), default_cache_dir())
-
-    def request_for(trial: Trial) -> TrialRequest:
-        name = f"{trial.id}.pt"
-        weights = setup.weights / name if setup.weights is not None else None
-        every_s = setup.checkpoint_every_s
-        return TrialRequest(trial, device, setup.checkpoints / name, every_s, setup.features, weights, layouts)
-
-    return request_for
+def request_for(trial: Trial, setup: WorkerSetup, device: str) -> TrialRequest:
+    """Return the request to run a trial on a device."""
+    name = f"{trial.id}.pt"
+    weights = setup.weights / name if setup.weights is not None else None
+    return TrialRequest(trial, device, setup.checkpoints / name, setup.checkpoint_every_s, setup.features, weights)
 
 
 def worker_main(
@@ -102,10 +93,10 @@ def worker_main(
     with contextlib.suppress(EOFError, ConnectionError):
         if (memory := memory_of(device)) is not None:
             pipe.send(("memory", memory))
-        request_for = requests_on(device, setup)
         while (trial := pipe.recv()) is not None:
-            dataset = setup.datasets[trial.data_fingerprint]
-            outcome: TrialOutcome = run_trial(request_for(trial), registry, dataset, PipeListener(pipe))
+            outcome: TrialOutcome = run_trial(
+                request_for(trial, setup, device), registry, setup.datasets[trial.data_fingerprint], PipeListener(pipe)
+            )
             pipe.send(("done", outcome))
     # Leave at once: what the parent had open at the fork (its lock, its display) is not ours to flush or release.
     os._exit(0)

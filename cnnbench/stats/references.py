@@ -16,7 +16,7 @@ from cnnbench.stats.words.wording import effect_sentence, interval_text, margin_
 from cnnbench.types import Cell, Claim, Interval, ReferenceCheck, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cnnbench.spec import Hypothesis, Reference
     from cnnbench.stats.effects.answers import Draft, Setting
@@ -113,7 +113,7 @@ def check_claim(  # noqa: PLR0913 - what a claim is held against has this many p
     if reference.each or reference.best:
         if setting.random in reference.each and trials is not None:
             data, setting = trials, replace(setting, mixed=None)
-        decided, tally = (_ahead_of_each if reference.best else _everywhere)(reference, key, data, setting)
+        decided, tally = (_beside_each if reference.best else _everywhere)(reference, key, data, setting)
         sentence = f"{sentence} {tally}"
     closing = {
         "confirmed": "This study confirms the claim.",
@@ -153,41 +153,54 @@ def _everywhere(reference: Reference, key: str, data: CellData, setting: Setting
     return ("undetermined" if where["undetermined"] else "confirmed"), tally
 
 
-def _ahead_of_each(reference: Reference, key: str, data: CellData, setting: Setting) -> tuple[ClaimVerdict, str]:
+def _beside_each(reference: Reference, key: str, data: CellData, setting: Setting) -> tuple[ClaimVerdict, str]:
     """Test a claim that a level is the best: it against each of the others, at every place that the claim is about.
 
-    To be the best it has to be ahead of all of them, so each test has the whole alpha (Berger 1982, Technometrics 24:
-    295, theorem 1); that it is not ahead of one of them is asked of several, so that is one Holm family.
+    To be the best it has to be above all of them (or below, as expected), so each test has the whole alpha (Berger
+    1982, Technometrics 24: 295, theorem 1). That it is not above one of them is asked of several: a Holm family.
     """
     claim, expected = reference.claim, reference.expected or "none"
     assert claim is not None  # noqa: S101 - the study file admits `best` with a contrast only
     assert claim.contrast is not None  # noqa: S101 - as above
-    levels = next(factor.levels for factor in setting.declared if factor.name == claim.over)
-    weights = dict(zip(levels, parse_contrast(claim.contrast, levels), strict=True))
+    declared = next(factor for factor in setting.declared if factor.name == claim.over)
+    weights = dict(zip(declared.levels, parse_contrast(claim.contrast, declared.levels), strict=True))
     best = next(level_text(level) for level, weight in weights.items() if weight > 0)
+    rivals = [level_text(level) for level, weight in weights.items() if weight < 0]
     drafts: list[Draft] = []
     untested: list[str] = []
-    for at, within in _places(reference, data):
-        for rival in (level_text(level) for level, weight in weights.items() if weight < 0):
-            named = f"{rival} at {at}" if at else rival
-            one = claim.model_copy(update={"contrast": f"{best} - {rival}"})
-            made = _asked(data, one, setting, f"{key}:{named}", within)
-            if isinstance(made, Refusal):
-                untested.append(named)
-            else:
-                drafts.append(replace(made, at=named))
-    ahead = [one.at for one in drafts if judge(one, expected, setting.alpha) == "confirmed"]
-    family = adjusted(drafts, "the best against each of the others")
-    refuting = [one.at for one in family if judge(one, expected, setting.alpha) == "refuted"]
-    num = len(drafts) + len(untested)
-    open_ones = [named for named in [*(one.at for one in drafts), *untested] if named not in {*ahead, *refuting}]
-    counted = [f"it is ahead of {len(ahead)} of {num}"]
-    counted += [f"not ahead of {len(of)}{_named(of)} (Holm)" for of in [refuting] if of]
-    counted += [f"undecided against {len(of)}{_named(of)}" for of in [open_ones] if of]
-    tally = f"{best} against each of the others, as the best must be: {', '.join(counted)}."
-    if refuting:
-        return "refuted", tally
-    return ("confirmed" if len(ahead) == num else "undetermined"), tally
+    for (at, within), rival in product(_places(reference, data), rivals):
+        named = f"{rival} at {at}" if at else rival
+        one = claim.model_copy(update={"contrast": f"{best} - {rival}"})
+        made = _asked(data, one, setting, f"{key}:{named}", within)
+        if isinstance(made, Refusal):
+            untested.append(named)
+        else:
+            drafts.append(replace(made, at=named))
+    confirmed = [one for one in drafts if judge(one, expected, setting.alpha) == "confirmed"]
+    rest = [one for one in adjusted(drafts, "the best beside each of the others") if one.at not in _at(confirmed)]
+    refuting = [one for one in rest if judge(one, expected, setting.alpha) == "refuted"]
+    undecided = [one for one in rest if one not in refuting]
+    side, other_side = ("above", "below") if expected == "positive" else ("below", "above")
+    behind = [one for one in refuting if verdict(one, setting.alpha) == "different"]
+    beside = [one for one in refuting if one not in behind]
+    counted = [f"it is in {len(confirmed)} of {len(drafts) + len(untested)} comparisons"]
+    counted += [f"{other_side} in {len(behind)}{_named(_at(behind))} (Holm)"] * bool(behind)
+    counted += [f"equivalent in {len(beside)}{_named(_at(beside))} (Holm)"] * bool(beside)
+    counted += [f"undecided in {len(undecided)}{_named(_at(undecided))}"] * bool(undecided)
+    counted += [f"not tested in {len(untested)}{_named(untested)}"] * bool(untested)
+    tally = f"{best} has to be {side} each of {_listed(rivals)}: {', '.join(counted)}."
+    if len(confirmed) == len(drafts) + len(untested):
+        largest = max(one.effect.p or 0.0 for one in confirmed)
+        return "confirmed", f"{tally} The largest of their p values counts: {p_text(largest)}."
+    return ("refuted" if refuting else "undetermined"), tally
+
+
+def _at(drafts: Sequence[Draft]) -> list[str]:
+    return [one.at for one in drafts]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _places(reference: Reference, data: CellData) -> list[tuple[str, dict[str, Level]]]:
@@ -200,6 +213,8 @@ def _places(reference: Reference, data: CellData) -> list[tuple[str, dict[str, L
 def _asked(
     data: CellData, hypothesis: Hypothesis, setting: Setting, key: str, within: Mapping[str, Level]
 ) -> Draft | Refusal:
+    if within and not data.replicated:  # the model without interactions would say the same everywhere
+        return Refusal(key, "With one trial per cell no level has an effect of its own.", "Run at least 2 replicates.")
     question = question_of(data, hypothesis, setting, within)
     return question if isinstance(question, Refusal) else estimated(data, question, setting, key, "family")
 

@@ -15,8 +15,6 @@ import os
 import signal
 import tempfile
 import zipfile
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,6 +28,7 @@ from cnnbench.types import Cost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from multiprocessing.connection import Connection
 
     from numpy.typing import NDArray
 
@@ -40,7 +39,6 @@ WORTH_WRITING = 50
 """Files read anew before an index is written: fewer are read again in less time than a second."""
 _WORTH_A_PROCESS = 200
 """Files for which another process is started: about a second's work."""
-_CHUNK = 20
 _FORMAT = 1
 _ARRAYS = ("scalars", "by_class")
 """Fields that map names to arrays; their numbers lie in one long array."""
@@ -75,22 +73,56 @@ def read_trials(folder: RunFolder, ids: Iterable[str]) -> list[StoredTrial]:
 
 def _read_files(files: Sequence[Path]) -> list[StoredTrial]:
     """Read trial files, many of them on all cores."""
-    num_processes = min(cores.available_cores(), len(files) // _WORTH_A_PROCESS)
-    if num_processes > 1 and cores.may_fork():
-        # Workers leave Ctrl-C to the parent, which it reaches, too.
-        with (
-            contextlib.suppress(BrokenProcessPool, BlockingIOError),  # no more processes, or one was killed
-            ProcessPoolExecutor(
-                num_processes, get_context("fork"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
-            ) as readers,
-        ):
-            return list(readers.map(_read_file, files, chunksize=_CHUNK))
-    return [read_trial(file) for file in files]
+    num = min(cores.available_cores(), len(files) // _WORTH_A_PROCESS)
+    if num < 2 or not cores.may_fork():
+        return [read_trial(file) for file in files]
+    readers = [_Reader(files[first::num]) for first in range(1, num)]
+    try:
+        shares = [[read_trial(file) for file in files[::num]], *(reader.trials() for reader in readers)]
+    finally:
+        for reader in readers:
+            reader.stop()
+    trials: list[Any] = [None] * len(files)
+    for first, share in enumerate(shares):
+        trials[first::num] = share
+    return trials
 
 
-def _read_file(file: Path) -> StoredTrial:
-    """Read a trial file in another process, where functions are known by their names."""
-    return read_trial(file)
+class _Reader:
+    """A forked process that reads some trial files."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+        context = get_context("fork")
+        self._pipe, theirs = context.Pipe(duplex=False)
+        self._process = context.Process(target=_read_share, args=(theirs, files), daemon=True)
+        with contextlib.suppress(OSError):  # no more processes from the system: then nothing comes
+            self._process.start()
+        theirs.close()
+
+    def trials(self) -> list[StoredTrial]:
+        """Return the trials; what the process could not read, for whatever reason, is read here."""
+        try:
+            trials: list[StoredTrial] = self._pipe.recv()
+        except (EOFError, OSError):
+            return [read_trial(file) for file in self._files]
+        return trials
+
+    def stop(self) -> None:
+        """End the process, whatever it is at."""
+        self._pipe.close()
+        if self._process.pid is not None:
+            self._process.kill()
+            self._process.join()
+
+
+def _read_share(pipe: Connection[Any, Any], files: Sequence[Path]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too, which stops us
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent's handler is not meant for us
+    with contextlib.suppress(Exception):  # the parent comes upon it again
+        pipe.send([read_trial(file) for file in files])
+    # Leave at once: what the parent had open at the fork (its lock, its display) is not ours to flush or release.
+    os._exit(0)
 
 
 def _signature(path: Path) -> _Signature:

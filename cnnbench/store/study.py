@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from cnnbench.store.trial_file import StoredTrial
 
-_EARLIER_LAYOUTS = "bf16 channels-last, fp32 channels-last"
-"""The memory layouts of trials that were stored before these were tried and written down."""
 _COSTS = (
     "train_s",
     "train_cpu_s",
@@ -119,8 +117,7 @@ class Study:
         row.update({name: getattr(trial.cost, name) for name in _COSTS})
         row["num_examples"] = trial.num_examples.get("test") or trial.num_examples.get("validation")
         # Precision is part of the recipe: where trials differ in it, the study has made it a factor.
-        environment = {"layouts": _EARLIER_LAYOUTS, **trial.environment}
-        facts = json.dumps({key: fact for key, fact in environment.items() if key != "precision"}, sort_keys=True)
+        facts = json.dumps({key: fact for key, fact in trial.environment.items() if key != "precision"}, sort_keys=True)
         row["environment_key"] = hashlib.sha256(facts.encode()).hexdigest()[:12]
         return row
 

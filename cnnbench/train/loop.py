@@ -28,7 +28,6 @@ from cnnbench.plugin import EvaluationBatch, ParameterGroup, Progress, component
 from cnnbench.spec import Recipe
 from cnnbench.train.evaluate import Evaluator, autocast, compute_metrics, metric_infos, predictions
 from cnnbench.train.features import FeatureData, cut_network, feature_key
-from cnnbench.train.layout import USUAL, memory_format
 from cnnbench.train.lr_finder import find_lr
 from cnnbench.train.pooling import pool_before_relu
 from cnnbench.types import EpochRecord, Predictions
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     from cnnbench.spec import Phase
     from cnnbench.train.evaluate import View
     from cnnbench.train.features import FeatureFolder
-    from cnnbench.train.layout import Layout
     from cnnbench.types import MetricInfo, Trial
 
 _FINDER_EPOCHS = 2**40
@@ -58,23 +56,16 @@ class DivergedError(Exception):
 class Training:
     """One trial while it trains."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the trial, its parts, and what is known of the place where it runs
+    def __init__(
         self,
         trial: Trial,
         registry: Registry,
         dataset: PreparedDataset,
         device: torch.device,
         features: FeatureFolder | None = None,
-        layouts: Mapping[str, Layout] = USUAL,
     ) -> None:
         self.trial, self.dataset, self.device = trial, dataset, device
         self.recipe = Recipe.model_validate(trial.recipe)
-        self._memory_format = memory_format(layouts[self.recipe.precision])
-        self.environment = {
-            **comparability(str(device), self.recipe.precision),
-            "layouts": ", ".join(f"{precision} {layout}" for precision, layout in sorted(layouts.items())),
-        }
-        """What has to agree for two trials to be comparable."""
         self.seeds: Mapping[str, int] = trial.seeds
         self.model = registry.model(self.recipe.model)
         self.optimizer_component = registry.optimizer(self.recipe.optimizer)
@@ -131,7 +122,7 @@ class Training:
         largest_px = max(phase.size_px for phase in self.recipe.phases)
         network = build_network(self.model, info.channels, largest_px, len(info.class_names))
         pool_before_relu(network)
-        return network.to(self.device, memory_format=self._memory_format)  # type: ignore[call-overload,no-any-return]  # torch's stubs lack the keyword form
+        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # torch's stubs lack the keyword form
 
     # -------------------------------------------------------------------------------------------- phases
 
@@ -178,7 +169,7 @@ class Training:
             "resize": self.recipe.resize,
             "mean": normalization.mean_C.tolist(),
             "std": normalization.std_C.tolist(),
-            "machine": self.environment,
+            "machine": comparability(str(self.device), self.recipe.precision),
         }
 
     def _freeze(self, phase: Phase) -> None:
@@ -355,8 +346,7 @@ class Training:
         if size_px not in self._data:
             images_NCHW = self.dataset.images_NCHW(size_px, self.recipe.resize)
             normalization = Normalization.of(self.recipe.normalization, images_NCHW, self.parts.train)
-            labels_N = self.dataset.labels_N()
-            data = TrainingData(images_NCHW, labels_N, normalization, self.device, self._memory_format)
+            data = TrainingData(images_NCHW, self.dataset.labels_N(), normalization, self.device)
             if self.copies is not None:
                 data.add_copies(self.copies.make(data.images_NCHW, self.device), self.copies.source_M)
             self._data[size_px] = data

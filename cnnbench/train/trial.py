@@ -7,27 +7,26 @@ import resource
 import sys
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from cnnbench.environment import comparability
 from cnnbench.errors import CnnbenchError
 from cnnbench.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from cnnbench.train.layout import USUAL
 from cnnbench.train.loop import DivergedError, Training
 from cnnbench.train.weights import WeightsKeeper, save_weights, state_on_cpu
 from cnnbench.types import Cost, EpochRecord, Predictions, Trial, TrialFailure, TrialOutcome, TrialResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from cnnbench.data import PreparedDataset
     from cnnbench.registry import Registry
     from cnnbench.spec import Phase
     from cnnbench.train.features import FeatureFolder
-    from cnnbench.train.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,6 @@ class TrialRequest:
     """Where features of frozen layers may be kept on the disk; None: in memory only."""
     weights: Path | None = None
     """File for the network's weights, where the recipe wants them kept; None: they are not."""
-    layouts: Mapping[str, Layout] = field(default_factory=lambda: USUAL)
-    """Memory layout by precision, as `layouts_of` finds it for the device."""
 
 
 class Listener(Protocol):
@@ -92,8 +89,7 @@ class _Run:
     def to_end(self) -> TrialResult:
         device = torch.device(self.request.device)
         self.memory = _PeakMemory(device)
-        request = self.request
-        training = Training(request.trial, self.registry, self.dataset, device, request.features, request.layouts)
+        training = Training(self.request.trial, self.registry, self.dataset, device, self.request.features)
         if training.recipe.save_weights == "best":
             self.keeper = WeightsKeeper(training.metrics)
         checkpoint = self._load(device)
@@ -193,7 +189,7 @@ class _Run:
             class_names=self.dataset.info.class_names,
             predictions=outputs,
             cost=cost,
-            environment=training.environment,
+            environment=comparability(self.request.device, training.recipe.precision),
             found_lr=training.found_lr,
             weights_epoch=weights_epoch,
         )

@@ -3,9 +3,9 @@
 A fused step is one kernel instead of several per parameter; on the small networks of the embedded studies the step is
 otherwise a large part of the time. It is deterministic.
 
-On a CPU torch's fused kernels go through memory as it lies. They copy every gradient that does not lie in the order of
-its dimensions, such as those of channels-last kernels, though the copy lies as the gradient did; the step of a ResNet
-took two to three times as long. And where a gradient, or a moment that was loaded, lies in another order than its
+On a CPU torch's fused kernels go through memory as it lies. Of every gradient that does not lie in the order of its
+dimensions, such as those of channels-last kernels, they make a needless copy; the step of a ResNet took two to three
+times as long. And where a gradient, or a moment that was loaded, lies in another order than its channels-last
 parameter, they add up what does not belong together, without an error. `_InMemoryOrder` mends both.
 """
 
@@ -121,7 +121,8 @@ def _built(
 class _InMemoryOrder:
     """Shows channels-last parameters to each step of an optimizer as they lie in memory: height, width, channels.
 
-    Only the view changes, for the time of the step; the arithmetic goes number by number and is the same.
+    Only the view changes, for the time of the step; the arithmetic goes number by number and is the same. A step that
+    raises an error leaves them so, and a closure would see them so: the engine gives none, and such a trial is over.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:

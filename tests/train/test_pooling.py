@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -14,13 +16,10 @@ from torch import nn
 from cnnbench.train.pooling import pool_before_relu
 
 POOLINGS = st.builds(
-    lambda kernel, stride, padding, dilation, ceil: nn.MaxPool2d(
-        kernel, stride, min(padding, kernel // 2), dilation, ceil_mode=ceil
-    ),
+    lambda kernel, stride, padding, ceil: nn.MaxPool2d(kernel, stride, min(padding, kernel // 2), ceil_mode=ceil),
     st.integers(1, 3),
     st.integers(1, 3),
     st.integers(0, 1),
-    st.integers(1, 2),
     st.booleans(),
 )
 
@@ -111,8 +110,22 @@ def test_a_copy_uses_its_own_layers():
         lambda net: setattr(net, "2", nn.LeakyReLU(-0.5)),
         lambda net: setattr(net, "2", type("OwnReLU", (nn.ReLU,), {})()),
         lambda net: setattr(net, "3", nn.AvgPool2d(2)),
+        lambda net: setattr(net, "3", nn.MaxPool2d(2, dilation=2)),
+        lambda net: setattr(net, "3", nn.MaxPool2d(2, return_indices=True)),
+        lambda net: (setattr(net, "1", nn.Identity()), setattr(net, "2", nn.ReLU(inplace=True))),
+        lambda net: (net[1].register_forward_hook(lambda *_: None), setattr(net, "2", nn.ReLU(inplace=True))),
     ],
-    ids=["hook", "pre-hook", "LeakyReLU", "own class", "mean"],
+    ids=[
+        "hook",
+        "pre-hook",
+        "LeakyReLU",
+        "own class",
+        "mean",
+        "dilated",
+        "indices",
+        "in place of an input",
+        "in place of what a hook sees",
+    ],
 )
 def test_what_may_differ_is_left_alone(change: Callable[[nn.Sequential], object]):
     block = network(nn.MaxPool2d(2))[0]
@@ -121,6 +134,26 @@ def test_what_may_differ_is_left_alone(change: Callable[[nn.Sequential], object]
     pool_before_relu(block)
 
     assert "forward" not in vars(block)
+
+
+def test_a_network_does_not_outlive_its_last_name():
+    net = network(nn.MaxPool2d(2))
+    pool_before_relu(net)
+    block = weakref.ref(net[0])
+    gc.disable()
+    try:
+        del net
+        assert block() is None
+    finally:
+        gc.enable()
+
+
+def test_a_way_that_a_sequential_was_given_stays():
+    block = network(nn.MaxPool2d(2))[0]
+    given_way = block.forward = lambda images_BCHW: images_BCHW
+    pool_before_relu(block)
+
+    assert block.forward is given_way
 
 
 def test_a_sequential_with_a_way_of_its_own_keeps_it():
