@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from cnnbench.train.features import FeatureFolder
 
 
+_MOST_FOR_CHECKPOINTS = 0.02
+"""Most of a trial's time that checkpoints take: those of large networks take seconds, and come less often."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrialRequest:
     """A trial and where it is to be run."""
@@ -81,6 +85,8 @@ class _Run:
         self.spent_before_s = 0.0
         self.keeper: WeightsKeeper | None = None
         self.started_at = self.saved_at = time.perf_counter()
+        self.saving_s = 0.0
+        """What the last checkpoint took."""
 
     def failure(self, error_class: str, message: str, trace: str) -> TrialFailure:
         epoch = len(self.records) if self.records or error_class == "Diverged" else None
@@ -145,8 +151,9 @@ class _Run:
         """Write a checkpoint when the last one is old enough; not at the end, where the result itself is written."""
         path = self.request.checkpoint
         is_end = len(self.records) == sum(phase.epochs for phase in training.recipe.phases)
-        now = time.perf_counter()
-        if path is None or is_end or now - self.saved_at < self.request.checkpoint_every_s:
+        now, least_s = time.perf_counter(), self.request.checkpoint_every_s
+        pause_s = max(least_s, self.saving_s / _MOST_FOR_CHECKPOINTS) if least_s else 0.0
+        if path is None or is_end or now - self.saved_at < pause_s:
             return
         assert training.optimizer is not None  # noqa: S101 - an epoch has been trained
         checkpoint = Checkpoint(
@@ -165,6 +172,7 @@ class _Run:
         with contextlib.suppress(OSError, RuntimeError):
             save_checkpoint(path, checkpoint)
         self.saved_at = time.perf_counter()
+        self.saving_s = self.saved_at - now
 
     def _result(self, training: Training, outputs: tuple[Predictions, ...], *, resumed: bool) -> TrialResult:
         weights_epoch = self._keep_weights(training)

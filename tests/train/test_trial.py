@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,29 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_trial(
 
     assert isinstance(result, TrialResult)
     assert list(tmp_path.glob("checkpoint*")) == []
+
+
+@pytest.mark.parametrize(("every_s", "num_saved"), [(0.0, 2), (1e-6, 1)], ids=["after each epoch", "by time"])
+def test_checkpoints_that_take_long_come_less_often(
+    session: Session,
+    registry: Registry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    every_s: float,
+    num_saved: int,
+):
+    saved: list[Path] = []
+
+    def slow(path: Path, _: object) -> None:
+        saved.append(path)
+        time.sleep(0.5)  # a fiftieth of 25 s; this trial is over in one
+
+    monkeypatch.setattr(trial_module, "save_checkpoint", slow)
+    result = run(session.plan.trials[0], session, registry, checkpoint=tmp_path / "checkpoint.pt", every_s=every_s)
+
+    assert isinstance(result, TrialResult)
+    assert len(result.epochs) == 3
+    assert len(saved) == num_saved
 
 
 def test_a_metric_that_breaks_its_declaration_is_a_failure_of_the_trial(
