@@ -53,6 +53,7 @@ class Plan:
     blocks_are: Blocks | None = None
     higher_is_better: bool | None = None
     control: str | None = None
+    pool_environments: bool = False
 
     def question(self, table: str) -> TableQuestion:
         """Return the analysis plan for a table of that name.
@@ -74,6 +75,7 @@ class Plan:
             equivalence_margin=self.margin,
             alpha=self.alpha,
             datasets="fixed" if self.random is None else "random",
+            pool_environments=self.pool_environments,
         )
         size = int(self.test_size) if self.test_size is not None and self.test_size.isdecimal() else self.test_size
         return TableQuestion(

@@ -151,6 +151,7 @@ def analyse(  # noqa: PLR0913 - a command has as many parameters as options
     blocks_are: opt.BlocksAre = None,
     higher_is_better: opt.HigherIsBetter = None,
     control: opt.Control = None,
+    pool_environments: opt.PoolEnvironments = False,
     as_json: opt.Json = False,
     csv: opt.Csv = None,
     r_script: opt.RScript = None,
@@ -177,6 +178,7 @@ def analyse(  # noqa: PLR0913 - a command has as many parameters as options
         blocks_are=blocks_are,
         higher_is_better=higher_is_better,
         control=control,
+        pool_environments=pool_environments,
     )
     analyse_source(source, plan, as_json=as_json, csv_file=csv, r_file=r_script)
 

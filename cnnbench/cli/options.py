@@ -76,6 +76,9 @@ HigherIsBetter = Annotated[
 Control = Annotated[
     str | None, typer.Option(metavar="LEVEL", help="Compare the ranks of the other levels with this one's.")
 ]
+PoolEnvironments = Annotated[
+    bool, typer.Option("--pool-environments", help="Test trials together though `environment_key` tells them apart.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the findings as JSON, with all digits.")]
 Csv = Annotated[Path | None, typer.Option(metavar="FILE", help="Write tests and effects as one flat table.")]
 RScript = Annotated[Path | None, typer.Option(metavar="FILE", help="Write an R script that computes the tables anew.")]

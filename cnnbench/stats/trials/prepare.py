@@ -119,7 +119,8 @@ def environment_refusal(data: AnalysisInput, trials: Trials) -> Refusal | None:
     return Refusal(
         "all tests",
         f"The trials come from {len(keys)} environments that may give different results ({each}).",
-        "Rerun the study in one environment (`--fresh`), or set `pool_environments = true` in `[analysis]`.",
+        "Rerun the study in one environment (`--fresh`), or set `pool_environments = true` in `[analysis]`; of a table "
+        "take the rows of one `environment_key`, or give `--pool-environments`.",
     )
 
 

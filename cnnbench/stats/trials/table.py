@@ -28,7 +28,8 @@ Order = Literal["log2", "linear"]
 _DATASETS = ("dataset", "datasets")
 _EXAMPLES = ("example", "examples", "image", "images")
 _SEEDS = ("seed", "seeds", "replicate", "replicates", "run", "runs", "repetition")
-RESERVED = ("trial_id", "replicate", "concurrent_trials", "environment_key", "num_examples")
+_ENVIRONMENT = "environment_key"
+RESERVED = ("trial_id", "replicate", "concurrent_trials", _ENVIRONMENT, "num_examples")
 """Columns that `AnalysisInput.trials` has beside factors and response."""
 
 
@@ -63,6 +64,9 @@ def read_table(path: Path, asked: TableQuestion) -> AnalysisInput:
     With a block every row is one trial of that block, and blocks with whole numbers for names keep them. Blocks of
     which each has trials at one level of a factor only are nested in it. Without a block, trials are independent and
     numbered within their cell.
+
+    Where a column ``environment_key`` tells trials of several environments apart, they are not tested together unless
+    the analysis pools them.
 
     Raises:
         AnalysisError: The file is no such table, lacks a column or a value, has one level or one value only, has a
@@ -181,7 +185,8 @@ def _trials(
     columns["trial_id"] = [f"line {line}" for line in table.lines]
     columns["replicate"] = replicate_N
     columns["concurrent_trials"] = [1] * len(y_N)
-    columns["environment_key"] = [table.name] * len(y_N)
+    # The trials of a run as its report has them (`trials.csv`) say where each of them was run.
+    columns[_ENVIRONMENT] = table.columns.get(_ENVIRONMENT, [table.name] * len(y_N))
     if num_N is not None:
         columns["num_examples"] = num_N
     return pd.DataFrame(columns)

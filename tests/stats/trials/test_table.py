@@ -52,8 +52,11 @@ HEADER = "depth,kind,seed,accuracy\n"
 ROWS = ("1,a,0,0.5", "1,b,0,0.6", "2,a,0,0.7", "2,b,0,0.9", "1,a,1,0.51", "1,b,1,0.63", "2,a,1,0.72", "2,b,1,0.94")
 
 
+PLAN = {"response", "primary", "pool_environments"}
+
+
 def asked(**changes: object) -> TableQuestion:
-    plan = {"response": "accuracy"} | {key: changes.pop(key) for key in list(changes) if key in {"response", "primary"}}
+    plan = {"response": "accuracy"} | {key: changes.pop(key) for key in list(changes) if key in PLAN}
     return TableQuestion(**{"factors": ("depth", "kind"), "analysis": AnalysisSpec(**plan)} | changes)
 
 
@@ -209,6 +212,20 @@ def test_a_question_that_does_not_fit_the_table_is_told(tmp_path: Path, question
     with pytest.raises(AnalysisError) as error:
         read_table(written(tmp_path, *ROWS), question)
     assert sentence in str(error.value)
+
+
+def test_trials_of_several_environments_are_not_tested_together_unless_that_is_wanted(tmp_path: Path):
+    rows = [f"{row},{'here' if row.startswith('1') else 'there'}" for row in ROWS]
+    path = written(tmp_path, *rows, header="depth,kind,seed,accuracy,environment_key\n")
+    apart = analyse(read_table(path, asked(block="seed")))
+    pooled = analyse(read_table(path, asked(block="seed", pool_environments=True)))
+    unknown = analyse(read_table(written(tmp_path, *ROWS), asked(block="seed")))
+
+    (refusal,) = [one for one in apart.responses[0].refusals if one.what == "all tests"]
+    assert "2 environments" in refusal.why
+    assert "--pool-environments" in refusal.remedy
+    assert not apart.responses[0].tests
+    assert pooled.responses[0].tests == unknown.responses[0].tests != ()
 
 
 def test_the_flat_table_has_a_row_for_each_test_and_effect(tmp_path: Path):
