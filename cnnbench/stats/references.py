@@ -133,7 +133,8 @@ def _everywhere(reference: Reference, key: str, data: CellData, setting: Setting
     assert reference.claim is not None  # noqa: S101 - the study file admits `each` with a claim only
     drafts: list[Draft] = []
     untested: list[str] = []
-    for at, within in _places(reference, data):
+    places = _places(reference, data)
+    for at, within in places:
         made = _asked(data, reference.claim, setting, f"{key}:{at}", within)
         if isinstance(made, Refusal):
             untested.append(at)
@@ -143,7 +144,7 @@ def _everywhere(reference: Reference, key: str, data: CellData, setting: Setting
     for one in adjusted(drafts, "the claim at each level"):
         where[judge(one, reference.expected or "none", setting.alpha)].append(one.at)
     factors = " and ".join(reference.each)
-    counted = [f"{len(where['confirmed'])} of {len(drafts) + len(untested)} confirm it"]
+    counted = [f"{len(where['confirmed'])} of {len(places)} confirm it"]
     counted += [f"{len(at)} refute it{_named(at)}" for at in [where["refuted"]] if at]
     counted += [f"{len(at)} decide nothing{_named(at)}" for at in [where["undetermined"]] if at]
     kind = "combination" if len(reference.each) > 1 else "level"

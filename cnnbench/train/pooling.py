@@ -37,8 +37,8 @@ def pool_before_relu(network: nn.Module) -> None:
             module.forward = partial(_forward, module._modules)  # noqa: SLF001 - torch has no public name for it
 
 
-def _forward(layers: Mapping[str, nn.Module], input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - as torch calls it
-    for layer in _pooled_first(layers.values()):
+def _forward(layers: Mapping[str, nn.Module | None], input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's name
+    for layer in _pooled_first(layer for layer in layers.values() if layer is not None):
         input = layer(input)  # noqa: A001 - as above
     return input
 
