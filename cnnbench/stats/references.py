@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Literal
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MOST_NAMED_PLACES = 4
 
 ClaimVerdict = Literal["confirmed", "refuted", "undetermined"]
+Expected = Literal["positive", "negative", "none"]
 
 
 def check_value(
@@ -125,41 +126,70 @@ def check_claim(  # noqa: PLR0913 - what a claim is held against has this many p
     return replace(blank, effect=effect, verdict=decided, sentence=f"{sentence} {closing}")
 
 
-def _everywhere(reference: Reference, key: str, data: CellData, setting: Setting) -> tuple[ClaimVerdict, str]:
-    """Test a claim of consistency: the hypothesis within each combination of levels, as one Holm family.
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A claim asked of several places or rivals, all of which must confirm it."""
 
-    Every one has to be confirmed for the claim to be; a single one that is refuted refutes it.
-    """
+    confirmed: list[Draft]
+    refuting: list[Draft]
+    undecided: list[Draft]
+    untested: list[str]
+    why: str
+    """Why something was not tested, and what to do about it."""
+
+    @classmethod
+    def of(cls, found: Mapping[str, Draft | Refusal], expected: Expected, setting: Setting) -> _Asked:
+        """Judge what was found.
+
+        As all of them must confirm the claim, each test of that has the whole alpha (Berger 1982, Technometrics 24:
+        295, theorem 1). That one refutes it is asked of several: a Holm family.
+        """
+        refusals = {at: one for at, one in found.items() if isinstance(one, Refusal)}
+        drafts = [replace(one, at=at) for at, one in found.items() if not isinstance(one, Refusal)]
+        confirmed = [one for one in drafts if judge(one, expected, setting.alpha) == "confirmed"]
+        names = {one.at for one in confirmed}
+        rest = [one for one in adjusted(drafts, "all of which must confirm a claim") if one.at not in names]
+        refuting = [one for one in rest if judge(one, expected, setting.alpha) == "refuted"]
+        undecided = [one for one in rest if one not in refuting]
+        why = next((f"{one.why} {one.remedy}" for one in refusals.values()), "")
+        return cls(confirmed, refuting, undecided, list(refusals), why)
+
+    @property
+    def num(self) -> int:
+        return sum(map(len, (self.confirmed, self.refuting, self.undecided, self.untested)))
+
+    def verdict(self) -> tuple[ClaimVerdict, str]:
+        """Return the verdict, and what is to be added to the tally."""
+        added = f" Not tested: {self.why}" if self.untested else ""
+        if self.refuting:
+            return "refuted", added
+        if len(self.confirmed) < self.num:
+            return "undetermined", added
+        ps = [one.effect.p for one in self.confirmed if one.effect.p is not None]
+        return "confirmed", f" As all must, the largest p counts: {p_text(max(ps))}." if ps else ""
+
+
+def _everywhere(reference: Reference, key: str, data: CellData, setting: Setting) -> tuple[ClaimVerdict, str]:
+    """Test a claim of consistency: the hypothesis within each combination of levels."""
     assert reference.claim is not None  # noqa: S101 - the study file admits `each` with a claim only
-    drafts: list[Draft] = []
-    untested: list[str] = []
-    places = _places(reference, data)
-    for at, within in places:
-        made = _asked(data, reference.claim, setting, f"{key}:{at}", within)
-        if isinstance(made, Refusal):
-            untested.append(at)
-        else:
-            drafts.append(replace(made, at=at))
-    where: dict[ClaimVerdict, list[str]] = {"confirmed": [], "refuted": [], "undetermined": untested}
-    for one in adjusted(drafts, "the claim at each level"):
-        where[judge(one, reference.expected or "none", setting.alpha)].append(one.at)
-    factors = " and ".join(reference.each)
-    counted = [f"{len(where['confirmed'])} of {len(places)} confirm it"]
-    counted += [f"{len(at)} refute it{_named(at)}" for at in [where["refuted"]] if at]
-    counted += [f"{len(at)} decide nothing{_named(at)}" for at in [where["undetermined"]] if at]
+    expected = reference.expected or "none"
+    found = {
+        at: _found(data, reference.claim, setting, f"{key}:{at}", within) for at, within in _places(reference, setting)
+    }
+    asked = _Asked.of(found, expected, setting)
+    counted = [f"{len(asked.confirmed)} of {asked.num} confirm it"]
+    counted += [f"{len(asked.refuting)} refute it{_named(_at(asked.refuting))} (Holm)"] * bool(asked.refuting)
+    open_ones = [*_at(asked.undecided), *asked.untested]
+    counted += [f"{len(open_ones)} decide nothing{_named(open_ones)}"] * bool(open_ones)
     kind = "combination" if len(reference.each) > 1 else "level"
-    tally = f"Asked of each {kind} of {factors} (Holm): {', '.join(counted)}."
-    if where["refuted"]:
-        return "refuted", tally
-    return ("undetermined" if where["undetermined"] else "confirmed"), tally
+    decided, added = asked.verdict()
+    if expected == "none":
+        added = added if asked.untested else ""  # it is equivalence that confirms it
+    return decided, f"Asked of each {kind} of {' and '.join(reference.each)}: {', '.join(counted)}.{added}"
 
 
 def _beside_each(reference: Reference, key: str, data: CellData, setting: Setting) -> tuple[ClaimVerdict, str]:
-    """Test a claim that a level is the best: it against each of the others, at every place that the claim is about.
-
-    To be the best it has to be above all of them (or below, as expected), so each test has the whole alpha (Berger
-    1982, Technometrics 24: 295, theorem 1). That it is not above one of them is asked of several: a Holm family.
-    """
+    """Test a claim that a level is the best: it against each of the others, at every place that the claim is about."""
     claim, expected = reference.claim, reference.expected or "none"
     assert claim is not None  # noqa: S101 - the study file admits `best` with a contrast only
     assert claim.contrast is not None  # noqa: S101 - as above
@@ -167,51 +197,40 @@ def _beside_each(reference: Reference, key: str, data: CellData, setting: Settin
     weights = dict(zip(declared.levels, parse_contrast(claim.contrast, declared.levels), strict=True))
     best = next(level_text(level) for level, weight in weights.items() if weight > 0)
     rivals = [level_text(level) for level, weight in weights.items() if weight < 0]
-    drafts: list[Draft] = []
-    untested: list[str] = []
-    for (at, within), rival in product(_places(reference, data), rivals):
+    found: dict[str, Draft | Refusal] = {}
+    for (at, within), rival in product(_places(reference, setting), rivals):
         named = f"{rival} at {at}" if at else rival
         one = claim.model_copy(update={"contrast": f"{best} - {rival}"})
-        made = _asked(data, one, setting, f"{key}:{named}", within)
-        if isinstance(made, Refusal):
-            untested.append(named)
-        else:
-            drafts.append(replace(made, at=named))
-    confirmed = [one for one in drafts if judge(one, expected, setting.alpha) == "confirmed"]
-    rest = [one for one in adjusted(drafts, "the best beside each of the others") if one.at not in _at(confirmed)]
-    refuting = [one for one in rest if judge(one, expected, setting.alpha) == "refuted"]
-    undecided = [one for one in rest if one not in refuting]
+        found[named] = _found(data, one, setting, f"{key}:{named}", within)
+    asked = _Asked.of(found, expected, setting)
     side, other_side = ("above", "below") if expected == "positive" else ("below", "above")
-    behind = [one for one in refuting if verdict(one, setting.alpha) == "different"]
-    beside = [one for one in refuting if one not in behind]
-    counted = [f"it is in {len(confirmed)} of {len(drafts) + len(untested)} comparisons"]
-    counted += [f"{other_side} in {len(behind)}{_named(_at(behind))} (Holm)"] * bool(behind)
-    counted += [f"equivalent in {len(beside)}{_named(_at(beside))} (Holm)"] * bool(beside)
-    counted += [f"undecided in {len(undecided)}{_named(_at(undecided))}"] * bool(undecided)
-    counted += [f"not tested in {len(untested)}{_named(untested)}"] * bool(untested)
-    tally = f"{best} has to be {side} each of {_listed(rivals)}: {', '.join(counted)}."
-    if len(confirmed) == len(drafts) + len(untested):
-        largest = max(one.effect.p or 0.0 for one in confirmed)
-        return "confirmed", f"{tally} The largest of their p values counts: {p_text(largest)}."
-    return ("refuted" if refuting else "undetermined"), tally
+    behind = [one.at for one in asked.refuting if verdict(one, setting.alpha) == "different"]
+    beside = [one.at for one in asked.refuting if one.at not in behind]
+    counted = [f"it is {side} in {len(asked.confirmed)} of {asked.num} comparisons"]
+    counted += [f"{other_side} in {len(behind)}{_named(behind)} (Holm)"] * bool(behind)
+    counted += [f"equivalent in {len(beside)}{_named(beside)} (Holm)"] * bool(beside)
+    counted += [f"undecided in {len(asked.undecided)}{_named(_at(asked.undecided))}"] * bool(asked.undecided)
+    counted += [f"not tested in {len(asked.untested)}{_named(asked.untested)}"] * bool(asked.untested)
+    decided, added = asked.verdict()
+    those = f"each of {', '.join(rivals[:-1])} and {rivals[-1]}"
+    return decided, f"{claim.over} {best} has to be {side} {those}: {', '.join(counted)}.{added}"
 
 
 def _at(drafts: Sequence[Draft]) -> list[str]:
     return [one.at for one in drafts]
 
 
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+def _places(reference: Reference, setting: Setting) -> list[tuple[str, dict[str, Level]]]:
+    """Return the combinations of levels that a claim is about one by one, in words and as they are; one if none.
 
-
-def _places(reference: Reference, data: CellData) -> list[tuple[str, dict[str, Level]]]:
-    """Return the combinations of levels that a claim is about one by one, in words and as they are; one if none."""
-    named = [factor for factor in data.factors if factor.name in reference.each]
+    They are those of the study: a level without any trial confirms nothing.
+    """
+    named = [factor for factor in setting.declared if factor.name in reference.each]
     places = [dict(zip([f.name for f in named], at, strict=True)) for at in product(*(f.levels for f in named))]
     return [(", ".join(f"{name} {level_text(level)}" for name, level in at.items()), at) for at in places]
 
 
-def _asked(
+def _found(
     data: CellData, hypothesis: Hypothesis, setting: Setting, key: str, within: Mapping[str, Level]
 ) -> Draft | Refusal:
     if within and not data.replicated:  # the model without interactions would say the same everywhere
@@ -224,7 +243,7 @@ def _named(places: list[str]) -> str:
     return f" ({'; '.join(places)})" if len(places) <= MOST_NAMED_PLACES else ""
 
 
-def judge(found: Draft, expected: Literal["positive", "negative", "none"], alpha: float) -> ClaimVerdict:
+def judge(found: Draft, expected: Expected, alpha: float) -> ClaimVerdict:
     """Return the verdict on a claim.
 
     A claimed direction is confirmed by a significant effect in it, and refuted by one in the other direction or by

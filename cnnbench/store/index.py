@@ -76,8 +76,10 @@ def _read_files(files: Sequence[Path]) -> list[StoredTrial]:
     num = min(cores.available_cores(), len(files) // _WORTH_A_PROCESS)
     if num < 2 or not cores.may_fork():
         return [read_trial(file) for file in files]
-    readers = [_Reader(files[first::num]) for first in range(1, num)]
+    readers: list[_Reader] = []
     try:
+        for first in range(1, num):
+            readers.append(_Reader(files[first::num], [reader.pipe for reader in readers]))
         shares = [[read_trial(file) for file in files[::num]], *(reader.trials() for reader in readers)]
     finally:
         for reader in readers:
@@ -89,13 +91,18 @@ def _read_files(files: Sequence[Path]) -> list[StoredTrial]:
 
 
 class _Reader:
-    """A forked process that reads some trial files."""
+    """A forked process that reads some trial files.
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    Args:
+        files: What it reads.
+        pipes: Those of the readers before it, which the fork copies.
+    """
+
+    def __init__(self, files: Sequence[Path], pipes: Sequence[Connection[Any, Any]]) -> None:
         self._files = files
         context = get_context("fork")
-        self._pipe, theirs = context.Pipe(duplex=False)
-        self._process = context.Process(target=_read_share, args=(theirs, files), daemon=True)
+        self.pipe, theirs = context.Pipe(duplex=False)
+        self._process = context.Process(target=_read_share, args=(theirs, [self.pipe, *pipes], files), daemon=True)
         with contextlib.suppress(OSError):  # no more processes from the system: then nothing comes
             self._process.start()
         theirs.close()
@@ -103,22 +110,24 @@ class _Reader:
     def trials(self) -> list[StoredTrial]:
         """Return the trials; what the process could not read, for whatever reason, is read here."""
         try:
-            trials: list[StoredTrial] = self._pipe.recv()
+            trials: list[StoredTrial] = self.pipe.recv()
         except (EOFError, OSError):
             return [read_trial(file) for file in self._files]
         return trials
 
     def stop(self) -> None:
         """End the process, whatever it is at."""
-        self._pipe.close()
+        self.pipe.close()
         if self._process.pid is not None:
             self._process.kill()
             self._process.join()
 
 
-def _read_share(pipe: Connection[Any, Any], files: Sequence[Path]) -> None:
+def _read_share(pipe: Connection[Any, Any], inherited: Sequence[Connection[Any, Any]], files: Sequence[Path]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too, which stops us
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent's handler is not meant for us
+    for connection in inherited:  # while they are open here, nobody sees that the parent has gone
+        connection.close()
     with contextlib.suppress(Exception):  # the parent comes upon it again
         pipe.send([read_trial(file) for file in files])
     # Leave at once: what the parent had open at the fork (its lock, its display) is not ours to flush or release.

@@ -24,7 +24,8 @@ def pool_before_relu(network: nn.Module) -> None:
     """Let every `Sequential` of a network pool before a ReLU that comes just before the pooling.
 
     Only the way through the whole `Sequential` changes. Its modules stay where they are, for whoever takes them one by
-    one, and modules with hooks keep their turn: what a hook sees would change.
+    one, and modules with hooks keep their turn: what a hook sees would change. A layer that is deleted later
+    stays in it.
     """
     for module in network.modules():
         is_plain = isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
@@ -68,4 +69,4 @@ def _may_change_places(order: list[nn.Module]) -> bool:
 
 
 def _has_hooks(layer: nn.Module) -> bool:
-    return any(getattr(layer, hooks) for hooks in _HOOKS)
+    return "forward" in vars(layer) or any(getattr(layer, hooks) for hooks in _HOOKS)

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 
 _MOST_FOR_CHECKPOINTS = 0.02
-"""Most of a trial's time that checkpoints take: those of large networks take seconds, and come less often."""
+"""Most of a trial's time that checkpoints take: those of large networks take seconds, and come less often. The shorter
+one of the last two counts: a disk that stalls once is no reason.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,8 @@ class _Run:
         self.spent_before_s = 0.0
         self.keeper: WeightsKeeper | None = None
         self.started_at = self.saved_at = time.perf_counter()
-        self.saving_s = 0.0
-        """What the last checkpoint took."""
+        self.saving_s = (0.0, 0.0)
+        """What the last two checkpoints took."""
 
     def failure(self, error_class: str, message: str, trace: str) -> TrialFailure:
         epoch = len(self.records) if self.records or error_class == "Diverged" else None
@@ -152,7 +154,7 @@ class _Run:
         path = self.request.checkpoint
         is_end = len(self.records) == sum(phase.epochs for phase in training.recipe.phases)
         now, least_s = time.perf_counter(), self.request.checkpoint_every_s
-        pause_s = max(least_s, self.saving_s / _MOST_FOR_CHECKPOINTS) if least_s else 0.0
+        pause_s = max(least_s, min(self.saving_s) / _MOST_FOR_CHECKPOINTS) if least_s else 0.0
         if path is None or is_end or now - self.saved_at < pause_s:
             return
         assert training.optimizer is not None  # noqa: S101 - an epoch has been trained
@@ -171,8 +173,8 @@ class _Run:
         # A full disk costs the checkpoint, not the trial; if it stays full, writing the result will say so.
         with contextlib.suppress(OSError, RuntimeError):
             save_checkpoint(path, checkpoint)
+            self.saving_s = self.saving_s[1], time.perf_counter() - now
         self.saved_at = time.perf_counter()
-        self.saving_s = self.saved_at - now
 
     def _result(self, training: Training, outputs: tuple[Predictions, ...], *, resumed: bool) -> TrialResult:
         weights_epoch = self._keep_weights(training)

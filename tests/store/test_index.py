@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +197,44 @@ def test_many_files_are_read_in_several_processes(run: RunFolder, monkeypatch: p
     assert opened == ids(run)[::2]
     for one in found:
         assert_same(one, read_trial(run.trial_file(one.id)))
+
+
+@pytest.mark.usefixtures("two_readers")
+def test_a_reader_ends_when_its_parent_is_killed(run: RunFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    read, pids = index.read_trial, tmp_path / "pids"
+    parent = os.fork()
+    if parent == 0:  # it never takes what its reader, whose message is too large for a pipe, sends
+        here = os.getpid()
+
+        def read_or_wait(path: Path) -> StoredTrial:
+            if os.getpid() == here:
+                signal.pause()
+            pids.write_text(str(os.getpid()), "ascii")
+            trial = read(path)
+            return dataclasses.replace(trial, scalars={"much": np.zeros(10**6)})
+
+        monkeypatch.setattr(index, "read_trial", read_or_wait)
+        index.read_trials(run, ids(run))
+        os._exit(0)
+    while not pids.exists() or not pids.read_text("ascii"):
+        time.sleep(0.01)
+    reader = int(pids.read_text("ascii"))
+    time.sleep(0.2)
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+
+    deadline = time.monotonic() + 60
+    while is_alive(reader):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and whose parent has not heard of it does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 @pytest.mark.usefixtures("two_readers")

@@ -186,7 +186,9 @@ def _trials(
     columns["replicate"] = replicate_N
     columns["concurrent_trials"] = [1] * len(y_N)
     # The trials of a run as its report has them (`trials.csv`) say where each of them was run.
-    columns[_ENVIRONMENT] = table.columns.get(_ENVIRONMENT, [table.name] * len(y_N))
+    # As blocks, environments are what the comparisons are made within.
+    here: Sequence[object] = [table.name] * len(y_N)
+    columns[_ENVIRONMENT] = here if asked.block == _ENVIRONMENT else table.columns.get(_ENVIRONMENT, here)
     if num_N is not None:
         columns["num_examples"] = num_N
     return pd.DataFrame(columns)
