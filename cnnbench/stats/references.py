@@ -156,7 +156,8 @@ class _Asked:
 
     @property
     def num(self) -> int:
-        return sum(map(len, (self.confirmed, self.refuting, self.undecided, self.untested)))
+        """How many there are."""
+        return len(self.confirmed) + len(self.refuting) + len(self.undecided) + len(self.untested)
 
     def verdict(self) -> tuple[ClaimVerdict, str]:
         """Return the verdict, and what is to be added to the tally."""

@@ -161,7 +161,7 @@ def test_a_claim_about_each_dataset_is_tested_in_each(study: MakeStudy):
     )
     (claim,) = found(study, trials(6, gain=0.05), references=(reference,)).claims
     assert claim.effect.n == 6
-    assert "Asked of each level of dataset (Holm): 6 of 6 confirm it." in claim.sentence
+    assert "Asked of each level of dataset: 6 of 6 confirm it. As all must, the largest p counts: p " in claim.sentence
     assert claim.verdict == "confirmed"
 
 
