@@ -197,11 +197,11 @@ class Model(Component):
         Where a phase trains the head alone, on images as they are, the engine computes what lies below it once for each
         image. That works up to the first module that draws at random (dropout) or learns. They are modules of the
         network, or such without parameters (`torch.nn.Flatten`). Empty where a network cannot be written so; by default
-        the children of a `torch.nn.Sequential`.
+        the layers of a `torch.nn.Sequential`.
         """
         from torch import nn  # noqa: PLC0415 - a plan must not wait for torch
 
-        return list(network.children()) if type(network).forward is nn.Sequential.forward else ()
+        return list(network) if type(network).forward is nn.Sequential.forward else ()  # type: ignore[call-overload]  # it has layers
 
 
 class Dataset(Component):

@@ -24,18 +24,17 @@ def pool_before_relu(network: nn.Module) -> None:
     """Let every `Sequential` of a network pool before a ReLU that comes just before the pooling.
 
     Only the way through the whole `Sequential` changes. Its modules stay where they are, for whoever takes them one by
-    one, and modules with hooks keep their turn: what a hook sees would change. A layer that is deleted later
-    stays in it.
+    one, and modules with hooks keep their turn: what a hook sees would change. A layer that is deleted
+    later stays in it.
     """
     for module in network.modules():
-        is_plain = isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
-        if not is_plain or "forward" in vars(module):
+        if not isinstance(module, nn.Sequential) or "forward" in vars(module):
             continue
-        layers = list(module.children())
-        if _pooled_first(layers) != layers:
+        layers = list(module)
+        if type(module).forward is nn.Sequential.forward and _pooled_first(layers) != layers:
             # It knows the layers and not the module: a module that knew itself would outlive its trial. A copy of the
-            # network has copies of both.
-            module.forward = partial(_forward, module._modules)  # noqa: SLF001 - torch has no public name for it
+            # network has copies of both. Torch has no public name for the layers.
+            module.forward = partial(_forward, module._modules)  # type: ignore[method-assign]  # noqa: SLF001
 
 
 def _forward(layers: Mapping[str, nn.Module | None], input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's name

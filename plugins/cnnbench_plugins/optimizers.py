@@ -4,8 +4,8 @@ A fused step is one kernel instead of several per parameter; on the small networ
 otherwise a large part of the time. It is deterministic.
 
 On a CPU torch's fused kernels go through memory as it lies. Of every gradient that does not lie in the order of its
-dimensions, such as those of channels-last kernels, they make a needless copy; the step of a ResNet took two to three
-times as long. And where a gradient, or a moment that was loaded, lies in another order than its channels-last
+dimensions, such as those of channels-last kernels, they make a needless copy; the step of a ResNet took one and a half
+to three times as long. And where a gradient, or a moment that was loaded, lies in another order than its channels-last
 parameter, they add up what does not belong together, without an error. `_InMemoryOrder` mends both.
 """
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from cnnbench.plugin import Model
 from cnnbench.train.pooling import pool_before_relu
 
 POOLINGS = st.builds(
@@ -146,6 +147,26 @@ def test_a_network_does_not_outlive_its_last_name():
         assert block() is None
     finally:
         gc.enable()
+
+
+def test_a_layer_may_stand_in_several_places():
+    relu, images_BCHW = nn.ReLU(), torch.randn(2, 3, 8, 8)
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), relu, nn.Conv2d(4, 4, 3), relu, nn.MaxPool2d(2))
+    faster = copy.deepcopy(plain)
+    pool_before_relu(faster)
+
+    assert "forward" in vars(faster)
+    assert bits(step(faster, images_BCHW)) == bits(step(plain, images_BCHW))
+    assert list(Net().chain(plain)) == list(plain)
+
+
+class Net(Model):
+    """A model with the default chain."""
+
+    key = "net"
+
+    def build(self, shape_CHW: tuple[int, int, int], num_classes: int) -> nn.Module:
+        raise NotImplementedError
 
 
 def test_a_way_that_a_sequential_was_given_stays():
