@@ -239,7 +239,7 @@ class Augmentation(Component):
 
         ``images_BCHW`` is float32 in 0 to 1 (or uint8, where ``moves_whole_pixels``), on the training device, not yet
         normalised, and must not be changed in place. ``rng`` is a generator on the CPU: draw the few numbers per image
-        there and move them.
+        there and move them with ``.to(images_BCHW.device, non_blocking=True)``, so that a GPU need not be waited for.
         """
         raise NotImplementedError
 

@@ -75,14 +75,17 @@ class TrainingData:
         self._copies_MCHW: torch.Tensor | None = None
         if device.type != "cpu" and self.images_NCHW.nbytes < _free_bytes(device) // 2:
             self.images_NCHW = self.images_NCHW.to(device)
-        self.is_fetched = self.images_NCHW.device != device
+        self.is_fetched = self._home != device
         """Whether each batch comes from main memory to another device: then the next one is gathered meanwhile."""
         self._mean_C = normalization.mean_C.to(device).view(1, -1, 1, 1)
         self._std_C = normalization.std_C.to(device).view(1, -1, 1, 1)
 
     def add_copies(self, copies_MCHW: torch.Tensor, source_M: NDArray[np.int64]) -> None:
         """Append images that were made from those of ``source_M``, with their labels; their indices follow on."""
-        self._copies_MCHW = copies_MCHW
+        if self._home.type == "cpu":  # the images are a file that is mapped into memory
+            self._copies_MCHW = copies_MCHW
+        else:
+            self.images_NCHW = torch.cat([self.images_NCHW, copies_MCHW])
         self.label_N = torch.cat([self.label_N, self.label_N[torch.from_numpy(source_M).to(self.device)]])
 
     def training_batches(
@@ -127,9 +130,11 @@ class TrainingData:
         augmentations: Sequence[Augmentation],
         generator: torch.Generator | None,
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        parts = [index_N[start : start + batch_size] for start in range(0, len(index_N), batch_size)]
-        for index_B, taken in zip(parts, self._ahead(parts), strict=True):
-            yield self._finished(taken, index_B, augmentations, generator)
+        there_N = index_N.to(self.device, non_blocking=True)
+        home_N = there_N if self._home == self.device else index_N
+        parts = [slice(start, start + batch_size) for start in range(0, len(index_N), batch_size)]
+        for part, taken in zip(parts, self._ahead([home_N[part] for part in parts]), strict=True):
+            yield self._finished(taken, there_N[part], augmentations, generator)
 
     def _ahead(self, parts: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
         """Yield the images of each part; those for another device are gathered while it works on the ones before."""
@@ -154,7 +159,9 @@ class TrainingData:
         self, index_B: torch.Tensor, augmentations: Sequence[Augmentation], generator: torch.Generator | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return float32 images, channels-last and normalised, and their labels, on the device."""
-        return self._finished(self._taken(index_B), index_B, augmentations, generator)
+        there_B = index_B.to(self.device, non_blocking=True)
+        taken = self._taken(there_B if self._home == self.device else index_B)
+        return self._finished(taken, there_B, augmentations, generator)
 
     def _finished(
         self,
@@ -173,17 +180,22 @@ class TrainingData:
             images_BCHW = _unit_range(images_BCHW)
         # Plane by plane, then rearranged: a channel's number for every third value in memory takes ten times as long.
         images_BCHW = images_BCHW.contiguous().sub(self._mean_C).div_(self._std_C)
-        labels_B = self.label_N.index_select(0, index_B.to(self.device))
+        labels_B = self.label_N.index_select(0, index_B)
         return images_BCHW.contiguous(memory_format=torch.channels_last), labels_B
 
+    @property
+    def _home(self) -> torch.device:
+        """Where the images are kept, and indices are needed."""
+        return self.images_NCHW.device
+
     def _taken(self, index_B: torch.Tensor) -> torch.Tensor:
-        device, num = self.images_NCHW.device, len(self.images_NCHW)
+        """Return images as they are kept."""
         if self._copies_MCHW is None:
-            return self.images_NCHW.index_select(0, index_B.to(device))  # 20 times as fast as `[index_B]` on a CPU
-        taken_BCHW = self.images_NCHW.index_select(0, index_B.clamp(max=num - 1).to(device))
-        # Which of them are copies is found out on the CPU, so that nothing here waits for the device.
+            return self.images_NCHW.index_select(0, index_B)  # 20 times as fast as `[index_B]` on a CPU
+        num = len(self.images_NCHW)
+        taken_BCHW = self.images_NCHW.index_select(0, index_B.clamp(max=num - 1))
         place = (index_B >= num).nonzero().flatten()
-        taken_BCHW[place.to(device)] = self._copies_MCHW[(index_B[place] - num).to(device)]
+        taken_BCHW[place] = self._copies_MCHW[index_B[place] - num]
         return taken_BCHW
 
 

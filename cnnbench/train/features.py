@@ -184,10 +184,14 @@ class FeatureData(TrainingData):
         """Whether the features are there; if not, they are computed for each batch anew, with the same bits."""
         return self._features_ND is not None
 
+    @property
+    def _home(self) -> torch.device:
+        return self._images._home if self._features_ND is None else self._features_ND.device  # noqa: SLF001 - its own kind
+
     def _taken(self, index_B: torch.Tensor) -> torch.Tensor:
         if self._features_ND is None:
             return torch.cat(list(self._blocks(index_B)))
-        return self._features_ND.index_select(0, index_B.to(self._features_ND.device))
+        return self._features_ND.index_select(0, index_B)
 
     def _finished(
         self,
@@ -200,7 +204,7 @@ class FeatureData(TrainingData):
         assert not augmentations, "features are those of images as they are"  # noqa: S101 - a phase sees to it
         del generator
         features_BD = taken.to(self.device, non_blocking=True).to(self._cut.dtype)
-        return features_BD, self.label_N.index_select(0, index_B.to(self.device))
+        return features_BD, self.label_N.index_select(0, index_B)
 
     @torch.no_grad()
     def _blocks(self, index_N: torch.Tensor) -> Iterator[torch.Tensor]:

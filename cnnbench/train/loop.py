@@ -13,6 +13,7 @@ import copy
 import itertools
 import math
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +52,18 @@ _FINDER_EPOCHS = 2**40
 
 class DivergedError(Exception):
     """The training loss, or an output of the network, is no longer finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochSums:
+    """What the steps of an epoch have added up on the device."""
+
+    loss: torch.Tensor
+    """Sum of the examples' losses, a scalar."""
+    hits: torch.Tensor
+    """Number of examples that were classified correctly, a scalar."""
+    last_multiplier: float
+    """The schedule's, at the last step."""
 
 
 class Training:
@@ -258,20 +271,38 @@ class Training:
     def _train_epoch(
         self, phase: Phase, epoch: int, epoch_in_phase: int
     ) -> tuple[float, float, float, dict[str, NDArray[np.floating]]]:
-        optimizer, scheduler = self.optimizer, self.schedulers[phase.name]
-        assert optimizer is not None  # noqa: S101 - `enter_phase` comes first
-        base_lrs = self._base_lrs(phase)
-        steps = self.steps_per_epoch
-        loss_sum = torch.zeros((), device=self.device)
-        hits = torch.zeros((), device=self.device, dtype=torch.int64)
-        num_seen, multiplier = 0, 0.0
-        network, data = self._trained_on(phase)
         torch.manual_seed(stream_seed(self.seeds["dropout"], epoch))
         self._set_mode(self.network)
         self._synchronize()
         wall, cpu = time.perf_counter(), time.thread_time()
+        sums = self.steps(phase, epoch, epoch_in_phase)
+        self._synchronize()
+        train_s, train_cpu_s = time.perf_counter() - wall, time.thread_time() - cpu
+        if epoch_in_phase == 0 and self._unbilled is not None:  # a resumed trial has paid before
+            share = len(self.parts.train) / len(self._unbilled.label_N)
+            train_s += share * self._unbilled.compute_s
+            train_cpu_s += share * self._unbilled.compute_cpu_s
+            self.evaluation_s += (1 - share) * self._unbilled.compute_s
+        num = self.examples_per_epoch
+        mean_loss = float(sums.loss) / num
+        if not math.isfinite(mean_loss):
+            raise DivergedError(f"the training loss became {mean_loss} in epoch {epoch} (phase `{phase.name}`).")
+        lr = self._phase_lr(phase) * sums.last_multiplier
+        values = {"train_loss": np.asarray(mean_loss), "train_accuracy": np.asarray(float(sums.hits) / num)}
+        return lr, train_s, train_cpu_s, values
+
+    def steps(self, phase: Phase, epoch: int, epoch_in_phase: int) -> EpochSums:
+        """Take the steps of an epoch. Nothing here waits for the device, and nothing is read from it."""
+        optimizer, scheduler = self.optimizer, self.schedulers[phase.name]
+        assert optimizer is not None  # noqa: S101 - `enter_phase` comes first
+        base_lrs = self._base_lrs(phase)
+        num_steps = self.steps_per_epoch
+        loss_sum = torch.zeros((), device=self.device)
+        hits = torch.zeros((), device=self.device, dtype=torch.int64)
+        multiplier = 0.0
+        network, data = self._trained_on(phase)
         for step, (inputs_B, label_B) in enumerate(self._epoch_batches(phase, epoch, data)):
-            progress = Progress(epoch_in_phase * steps + step, phase.epochs * steps, steps)
+            progress = Progress(epoch_in_phase * num_steps + step, phase.epochs * num_steps, num_steps)
             multiplier = scheduler.multiplier(progress)
             for group, base_lr in zip(optimizer.param_groups, base_lrs, strict=True):
                 group["lr"] = base_lr * multiplier
@@ -283,20 +314,7 @@ class Training:
             optimizer.step()
             loss_sum += loss.detach() * len(label_B)
             hits += (logits_BK.detach().argmax(dim=1) == label_B).sum()
-            num_seen += len(label_B)
-        self._synchronize()
-        train_s, train_cpu_s = time.perf_counter() - wall, time.thread_time() - cpu
-        if epoch_in_phase == 0 and self._unbilled is not None:  # a resumed trial has paid before
-            share = len(self.parts.train) / len(data.label_N)
-            train_s += share * self._unbilled.compute_s
-            train_cpu_s += share * self._unbilled.compute_cpu_s
-            self.evaluation_s += (1 - share) * self._unbilled.compute_s
-        mean_loss = float(loss_sum) / num_seen
-        if not math.isfinite(mean_loss):
-            raise DivergedError(f"the training loss became {mean_loss} in epoch {epoch} (phase `{phase.name}`).")
-        lr = self._phase_lr(phase) * multiplier
-        values = {"train_loss": np.asarray(mean_loss), "train_accuracy": np.asarray(float(hits) / num_seen)}
-        return lr, train_s, train_cpu_s, values
+        return EpochSums(loss_sum, hits, multiplier)
 
     def _base_lrs(self, phase: Phase) -> list[float]:
         """Return the learning rates of the phase's parameter groups before any schedule."""

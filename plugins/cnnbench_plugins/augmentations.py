@@ -37,7 +37,7 @@ class Flip(Augmentation):
             if probability > 0:
                 both_2BCHW = torch.cat((images_BCHW, images_BCHW.flip(axis)))
                 chosen_B = torch.arange(batch) + batch * (drawn_B < probability)
-                images_BCHW = both_2BCHW.index_select(0, chosen_B.to(images_BCHW.device))
+                images_BCHW = both_2BCHW.index_select(0, chosen_B.to(images_BCHW.device, non_blocking=True))
         return images_BCHW
 
 
@@ -140,7 +140,7 @@ class Crop(Augmentation):
             (padded_BCHW.numel() - last, channels, height, width), (1, per_channel, per_row, 1)
         )
         start_B = torch.arange(batch) * per_image + top_B * per_row + left_B
-        return windows_PCHW.index_select(0, start_B.to(images_BCHW.device))
+        return windows_PCHW.index_select(0, start_B.to(images_BCHW.device, non_blocking=True))
 
 
 class Distort(Augmentation):
@@ -163,7 +163,7 @@ class Distort(Augmentation):
 
         drawn_B2PP = torch.randn(len(images_BCHW), 2, self.points, self.points, generator=rng)
         # Shares of the side are half as long as grid coordinates, which span 2.
-        moved_B2PP = (2 * self.strength * drawn_B2PP).to(images_BCHW.device)
+        moved_B2PP = (2 * self.strength * drawn_B2PP).to(images_BCHW.device, non_blocking=True)
         moved_B2HW = functional.interpolate(moved_B2PP, size=images_BCHW.shape[2:], mode="bicubic", align_corners=True)
         straight_1HW2 = functional.affine_grid(
             torch.eye(2, 3, device=images_BCHW.device)[None], [1, 1, *images_BCHW.shape[2:]], align_corners=False
@@ -182,7 +182,8 @@ class Invert(Augmentation):
         import torch
 
         inverted_B = torch.rand(len(images_BCHW), generator=rng) < self.probability
-        return torch.where(inverted_B.to(images_BCHW.device)[:, None, None, None], 1 - images_BCHW, images_BCHW)
+        inverted_B = inverted_B.to(images_BCHW.device, non_blocking=True)
+        return torch.where(inverted_B[:, None, None, None], 1 - images_BCHW, images_BCHW)
 
 
 class GaussianBlur(Augmentation):
@@ -217,7 +218,8 @@ class GaussianBlur(Augmentation):
         sigma_B = self.low + (self.high - self.low) * torch.rand(batch, generator=rng)
         offset_P = torch.arange(-half, half + 1)
         weight_BP = torch.exp(-(offset_P**2) / (2 * sigma_B[:, None] ** 2))
-        weight_BP = (weight_BP / weight_BP.sum(1, keepdim=True)).to(images_BCHW.device, images_BCHW.dtype)
+        weight_BP /= weight_BP.sum(1, keepdim=True)
+        weight_BP = weight_BP.to(images_BCHW.device, images_BCHW.dtype, non_blocking=True)
         kernel_NP = weight_BP.repeat_interleave(channels, 0)
         # Every channel of every image is a group of its own, so one convolution blurs each with its own kernel.
         blurred = functional.pad(images_BCHW, (half, half, half, half), mode="reflect").reshape(
@@ -247,14 +249,14 @@ class GaussianNoise(Augmentation):
 
         sigma_B = self.low + (self.high - self.low) * torch.rand(len(images_BCHW), generator=rng)
         noise_BCHW = sigma_B[:, None, None, None] * torch.randn(images_BCHW.shape, generator=rng)
-        return (images_BCHW + noise_BCHW.to(images_BCHW.device)).clamp(0, 1)
+        return (images_BCHW + noise_BCHW.to(images_BCHW.device, non_blocking=True)).clamp(0, 1)
 
 
 def _affine(images_BCHW: torch.Tensor, output_to_input_B23: torch.Tensor) -> torch.Tensor:
     from torch.nn import functional
 
     grid_BHW2 = functional.affine_grid(
-        output_to_input_B23.to(images_BCHW.device), list(images_BCHW.shape), align_corners=False
+        output_to_input_B23.to(images_BCHW.device, non_blocking=True), list(images_BCHW.shape), align_corners=False
     )
     return _sample(images_BCHW, grid_BHW2)
 

@@ -13,6 +13,7 @@ from cnnbench.registry import Registry
 from cnnbench.spec import StudyFile
 from cnnbench.store import read_trial
 from cnnbench.train import TrialRequest, run_trial
+from cnnbench.train.loop import Training
 from cnnbench.types import EpochRecord, TrialResult
 
 pytestmark = [
@@ -71,6 +72,19 @@ def test_workers_are_spawned_and_agree_with_this_process(study: StudyFile, regis
     stored = read_trial(session.folder.trial_file(here.trial.id))
     last = here.epochs[-1].values["validation_accuracy"]
     assert stored.scalars["validation_accuracy"][-1] == float(last)
+
+
+def test_nothing_within_an_epoch_waits_for_the_device(session: Session, registry: Registry):
+    trial = session.plan.trials[0]
+    training = Training(trial, registry, session.datasets[trial.data_fingerprint], torch.device("cuda:0"))
+    phase = training.recipe.phases[0]
+    training.enter_phase(phase)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        sums = training.steps(phase, 0, 0)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert float(sums.loss) > 0
 
 
 def test_images_that_do_not_fit_give_the_same_trial(

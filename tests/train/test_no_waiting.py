@@ -1,0 +1,90 @@
+"""Nothing within an epoch waits for the device.
+
+Torch's meta device stands in for a GPU: it has no values, so whatever reads one raises an error; and copies to it can
+be watched.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from cnnbench.data.batches import Normalization, TrainingData
+from cnnbench.environment import tune_torch
+from cnnbench.execute import Session
+from cnnbench.registry import Registry
+from cnnbench.spec import Ref
+from cnnbench.train.loop import Training
+
+DEVICE = torch.device("meta")
+
+
+class Copies(TorchDispatchMode):
+    """Notes the copies to the device for which the CPU would wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited_for = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.ops.aten._to_copy.default and args[0].device != DEVICE:
+            is_moved = kwargs.get("device", args[0].device) == DEVICE
+            self.waited_for += is_moved and not kwargs.get("non_blocking", False)
+        return func(*args, **kwargs)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    tune_torch()
+
+
+@pytest.fixture(params=["resident", "fetched"])
+def training(request: pytest.FixtureRequest, session: Session, registry: Registry, monkeypatch: pytest.MonkeyPatch):
+    free = 2**40 if request.param == "resident" else 0
+    monkeypatch.setattr("cnnbench.data.batches._free_bytes", lambda _: free)
+    # A mean over the training part is taken on the CPU before there is anything on the device.
+    trial = session.plan.trials[0]
+    prepared = Training(trial, registry, session.datasets[trial.data_fingerprint], DEVICE)
+    assert prepared.data(8).is_fetched == (free == 0)
+    return prepared
+
+
+def test_an_epoch_neither_reads_nor_waits(training: Training):
+    phase = training.recipe.phases[0]
+    training.enter_phase(phase)
+
+    with Copies() as copies:
+        sums = training.steps(phase, 0, 0)
+
+    assert copies.waited_for == 0
+    assert sums.loss.device == sums.hits.device == DEVICE
+
+
+def test_the_watcher_sees_what_waits():
+    with Copies() as copies:
+        torch.ones(3).to(DEVICE)
+        torch.ones(3).to(DEVICE, non_blocking=True)
+    assert copies.waited_for == 1
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        float(torch.ones((), device=DEVICE))
+
+
+def test_no_augmentation_waits(registry: Registry):
+    label_N = torch.arange(12).numpy() % 3
+    images_NCHW = torch.randint(256, (12, 3, 16, 16), dtype=torch.uint8).numpy()
+    plain = Normalization.of("none", images_NCHW, label_N)
+    data = TrainingData(images_NCHW, label_N, plain, DEVICE)
+    data.images_NCHW = data.images_NCHW.to(DEVICE)
+    keys = {entry.component.key for entry in registry.entries() if entry.kind == "augmentation"}
+    assert {"crop", "flip", "gaussian-noise", "distort"} <= keys
+    for key in sorted(keys):
+        augmentation = registry.augmentation(Ref(use=key))
+        index_B = torch.arange(6)
+        with Copies() as copies:
+            images_BCHW, _ = data.batch(index_B, [augmentation], torch.Generator().manual_seed(0))
+        assert copies.waited_for == 0, key
+        assert images_BCHW.shape == (6, 3, 16, 16)
