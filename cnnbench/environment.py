@@ -128,7 +128,7 @@ def comparability(device: str, precision: str) -> dict[str, Any]:
     import torch  # noqa: PLC0415 - this module is read before torch is needed
 
     return {
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else _cpu_model(),
+        "device": device_name(device),
         "device_type": device.split(":", maxsplit=1)[0],
         "precision": precision,
         "torch": torch.__version__,
@@ -136,6 +136,13 @@ def comparability(device: str, precision: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
+
+
+def device_name(device: str) -> str:
+    """Return the product name of a device."""
+    import torch  # noqa: PLC0415 - this module is read before torch is needed
+
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else _cpu_model()
 
 
 def describe(folder: Path) -> dict[str, Any]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from cnnbench.types import Level, Trial, TrialResult
 
+_CONTEXT_BYTES = 640 * 2**20
+"""What a process takes on a GPU beside its tensors: its context with the kernels of torch's libraries."""
 _LOOK_AHEAD = 256
 """How many trials are looked at for one that fits."""
 
@@ -30,9 +32,12 @@ class Packing:
         self._room: dict[str, tuple[int, int]] = {}
         self._peak: dict[tuple[tuple[str, Level], ...], int] = {}
 
-    def offer(self, device: str, free_bytes: int, own_bytes: int) -> None:
-        """Take down the memory of a device: what is free before the first trial, and what an idle worker has."""
-        self._room.setdefault(device, (free_bytes, own_bytes))
+    def offer(self, device: str, free_bytes: int, extra_bytes: int) -> None:
+        """Take down the memory of a device: what is free before the first trial, and what a worker adds to its peaks.
+
+        It may be less than nothing: what an idle worker has, and shares with the others, is part of its peaks.
+        """
+        self._room.setdefault(device, (free_bytes, extra_bytes))
 
     def learn(self, result: TrialResult) -> None:
         """Take down what a trial needed."""
@@ -67,29 +72,31 @@ class Packing:
         return None if room is None else room[0] - sum(self._need(device, trial) for trial in beside)
 
     def _need(self, device: str, trial: Trial) -> int:
-        """Return what a trial adds to an idle worker; what forked workers share is there once for all."""
+        """Return what a trial takes in a worker of its own."""
         peak = self._peak.get(tuple(trial.cell.items()), max(self._peak.values(), default=0))
-        return max(0, peak - self._room[device][1])
+        return max(0, peak + self._room[device][1])
 
 
 # ------------------------------------------------------------------------------------------------ memory
 
 
 def memory_of(device: str, root: Path = Path("/")) -> tuple[int, int] | None:
-    """Return the memory that is free on a device, and what this process has of it; None where nobody can tell.
+    """Return the memory that is free on a device, and what a worker there adds to a trial's peak.
 
-    On a CPU the machine's available memory, or what its control groups (containers) leave of it.
+    On a CPU the machine's available memory, or what its control groups (containers) leave of it; forked workers share
+    what this process has already. On a GPU each process has a context of its own beside its tensors. None where nobody
+    can tell.
     """
     if device.startswith("cuda"):
         import torch  # noqa: PLC0415 - only workers that have it come here
 
-        return torch.cuda.mem_get_info(device)[0], 0
+        return torch.cuda.mem_get_info(device)[0], _CONTEXT_BYTES
     try:
         available = _kilobytes(root / "proc/meminfo", "MemAvailable:")
         own = _kilobytes(root / "proc/self/status", "RssAnon:")
     except (OSError, StopIteration):
         return None
-    return min([available, *_left_by_groups(root)]), own
+    return min([available, *_left_by_groups(root)]), -own
 
 
 def _kilobytes(file: Path, name: str) -> int:

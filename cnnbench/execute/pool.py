@@ -1,7 +1,8 @@
 """A pool of workers, one for each core or device, that live as long as the study.
 
 The parent imports torch once and forks: workers start in milliseconds and share its imports and the images' pages.
-Where CUDA is used they are spawned, because a CUDA context does not survive a fork.
+Where CUDA is used they are spawned, because a CUDA context does not survive a fork. There a device begins with one
+worker and gets more as long as that makes it faster.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import dataclasses
 import multiprocessing
 import signal
+import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
+    from cnnbench.execute.sharing import Sharing
+    from cnnbench.execute.worker import DeviceFacts
     from cnnbench.registry import HookObservers, Registry
 
 _TICK_S = 0.5
@@ -40,6 +44,12 @@ class _Worker:
     """Whether it has no trial because none fits into memory beside those of others."""
     epochs: int = 0
     """Epochs that the present trial has done, those before it was resumed included."""
+    is_warm: bool = False
+    """Whether it has begun to train: before, it imports, and its trial takes nothing from the others."""
+    since_s: float = 0.0
+    """When the present trial began, or its last epoch was over."""
+    phase: str | None = None
+    """Of its last epoch."""
 
 
 @dataclass
@@ -53,7 +63,11 @@ class Pool:
     observers: HookObservers
     tick: Callable[[], None]
     """Called at least every half second."""
+    sharing: Sharing | None = None
+    """Finds out how many workers each of the devices gets; None: those that ``devices`` says."""
     workers: list[_Worker] = field(default_factory=list)
+    _at_once: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """How many trials each device works on, and since when."""
 
     def run(self, trials: Sequence[Trial]) -> Iterator[TrialOutcome]:
         """Yield each trial's outcome as it comes; a worker that dies costs its trial, not the study.
@@ -66,6 +80,7 @@ class Pool:
                 self._give(self._start(device), packing)
             while any(worker.trial is not None for worker in self.workers):
                 yield from self._outcomes(packing)
+                self._grow(packing)
                 self.tick()
         finally:
             self._stop()
@@ -91,9 +106,10 @@ class Pool:
         """Give a worker its next trial; let it wait for room, or end it where there is nothing to wait for."""
         worker.trial = None
         beside = [other.trial for other in self.workers if other.device == worker.device and other.trial is not None]
-        worker.trial = packing.next(worker.device, beside)
-        worker.waits = worker.trial is None and bool(packing.waiting)
-        worker.most_beside, worker.epochs = 1, 0
+        is_wanted = self.sharing is None or len(beside) < self.sharing.limit(worker.device)
+        worker.trial = packing.next(worker.device, beside) if is_wanted else None
+        worker.waits = is_wanted and worker.trial is None and bool(packing.waiting)
+        worker.most_beside, worker.epochs, worker.phase = 1, 0, None
         if worker.waits:
             return
         with contextlib.suppress(OSError):  # a worker that has died meanwhile is found when it is waited for
@@ -120,14 +136,16 @@ class Pool:
                 yield from self._replace(worker, packing)
                 continue
             assert worker.trial is not None  # noqa: S101 - only busy workers are waited for
-            if kind == "memory":
-                packing.offer(worker.device, *content)
+            if kind == "device":
+                self._meet(worker.device, content, packing)
             elif kind == "started":
-                worker.epochs = content
+                worker.epochs, worker.is_warm, worker.since_s = content, True, time.monotonic()
+                self._count(worker.device)
                 self.observers.trial_started(worker.trial, worker.device, content)
             elif kind == "epoch":
                 worker.epochs += 1
                 record: EpochRecord = content
+                self._see(worker, worker.trial, record)
                 self.observers.epoch_finished(worker.trial, record)
             else:
                 outcome: TrialOutcome = content
@@ -141,6 +159,42 @@ class Pool:
                 self._give_again(worker, packing)  # first, so that the worker does not wait for the disk
                 if not again:
                     yield outcome
+
+    # -------------------------------------------------------------------------------------- shared devices
+
+    def _meet(self, device: str, about: DeviceFacts, packing: Packing) -> None:
+        if about.memory is not None:
+            packing.offer(device, *about.memory)
+        if self.sharing is not None:
+            self.sharing.introduce(device, about.name)
+
+    def _see(self, worker: _Worker, trial: Trial, record: EpochRecord) -> None:
+        """Let what shares the devices learn from an epoch, if all of it ran beside the same number of trials."""
+        now_s = time.monotonic()
+        at_once, unchanged_since_s = self._count(worker.device)
+        if self.sharing is not None and worker.since_s >= unchanged_since_s:
+            is_first = record.phase != worker.phase  # with everything that begins with a phase
+            kind = (tuple(trial.cell.items()), record.phase, is_first)
+            self.sharing.see(worker.device, at_once, kind, now_s - worker.since_s)
+        worker.since_s, worker.phase = now_s, record.phase
+
+    def _count(self, device: str) -> tuple[int, float]:
+        """Return how many trials a device works on, and since when."""
+        busy = sum(one.device == device and one.trial is not None and one.is_warm for one in self.workers)
+        if self._at_once.get(device, (0, 0.0))[0] != busy:
+            self._at_once[device] = busy, time.monotonic()
+        return self._at_once.get(device, (0, 0.0))
+
+    def _grow(self, packing: Packing) -> None:
+        """Start more workers where a device may have more of them."""
+        if self.sharing is None:
+            return
+        for device in dict.fromkeys(self.devices):
+            there = sum(
+                worker.device == device and (worker.trial is not None or worker.waits) for worker in self.workers
+            )
+            for _ in range(min(self.sharing.limit(device) - there, len(packing.waiting))):
+                self._give(self._start(device), packing)
 
     def _replace(self, worker: _Worker, packing: Packing) -> Iterator[TrialFailure]:
         """Put a new worker in the place of one that died, and yield the failure of its trial, if that is its end."""

@@ -16,6 +16,7 @@ from cnnbench.errors import SetupError
 from cnnbench.execute.rounds import Undecided, next_decision
 from cnnbench.execute.schedule import Pace, in_order, makespan_s
 from cnnbench.execute.session import Session, open_session, write_documents
+from cnnbench.execute.sharing import Sharing
 from cnnbench.store import add_decision, read_decisions
 from cnnbench.types import TrialOutcome, TrialResult
 
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
     from cnnbench.execute.session import RunOptions
     from cnnbench.registry import HookObservers, Registry
+
+
+_MOST_AT_ONCE = 32
+"""Trials on all GPUs together, at most."""
+_WORKER_BYTES = 4 * 2**30
+"""Main memory that a worker with a GPU may need: torch's CUDA libraries are loaded in each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +187,27 @@ def _outcomes(  # noqa: PLR0913, PLR0917 - a run needs this many things
     if options.workers == 0:
         yield from run_in_process(pending, registry, setup, devices[0], observers, tick)
     else:
-        yield from Pool(registry, setup, devices, observers, tick).run(pending)
+        sharing = _sharing(session, options, devices)
+        yield from Pool(registry, setup, devices, observers, tick, sharing).run(pending)
+
+
+def _sharing(session: Session, options: RunOptions, devices: Sequence[str]) -> Sharing | None:
+    """Return what finds out how many trials share a GPU; None where that is given."""
+    if session.exclusive or options.workers is not None or devices[0] == "cpu":
+        return None
+    from cnnbench.execute.packing import memory_of  # noqa: PLC0415 - a study that is finished does without
+
+    main_memory = memory_of("cpu")
+    by_memory = main_memory[0] // _WORKER_BYTES if main_memory is not None else _MOST_AT_ONCE
+    most = min(available_cores(), by_memory, _MOST_AT_ONCE) // len(devices)
+    return Sharing(max(1, most), session.pending)
 
 
 def worker_devices(session: Session, options: RunOptions) -> Sequence[str]:
     """Return the device of each worker.
 
-    On CPUs one single-threaded worker for each core, or one worker in all where trials are timed; one for each GPU.
+    On CPUs one single-threaded worker for each core, or one worker in all where trials are timed; one for each GPU,
+    where more may follow (`cnnbench.execute.sharing`).
 
     Raises:
         SetupError: More workers were asked for than timed trials allow, or the device is not there.

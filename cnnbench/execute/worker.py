@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cnnbench.environment import tune_process, tune_torch
+from cnnbench.environment import device_name, tune_process, tune_torch
 from cnnbench.execute.packing import memory_of
 from cnnbench.registry import Registry
 from cnnbench.train import TrialRequest, run_trial
@@ -39,6 +39,16 @@ class WorkerSetup:
     """Where features of frozen layers may be kept on the disk."""
     weights: Path | None = None
     """Folder for the weights of trials whose recipe wants them kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """What a worker finds out about its device before its first trial."""
+
+    name: str
+    """Product name."""
+    memory: tuple[int, int] | None
+    """See `cnnbench.execute.packing.memory_of`."""
 
 
 class PipeListener:
@@ -73,7 +83,7 @@ def worker_main(
     """Run trials as they come through the pipe, until None comes or the parent is gone.
 
     Args:
-        pipe: Trials come in; ("memory", bytes), ("started", epoch), ("epoch", record) and ("done", outcome) go
+        pipe: Trials come in; ("device", facts), ("started", epoch), ("epoch", record) and ("done", outcome) go
             out.
         inherited: The parent's ends of pipes, which a fork has copied; while they are open here, nobody sees that the
             parent has gone.
@@ -91,8 +101,7 @@ def worker_main(
         registry = Registry.discover()
     tune_torch()
     with contextlib.suppress(EOFError, ConnectionError):
-        if (memory := memory_of(device)) is not None:
-            pipe.send(("memory", memory))
+        pipe.send(("device", DeviceFacts(device_name(device), memory_of(device))))
         while (trial := pipe.recv()) is not None:
             outcome: TrialOutcome = run_trial(
                 request_for(trial, setup, device), registry, setup.datasets[trial.data_fingerprint], PipeListener(pipe)

@@ -231,6 +231,10 @@ class _PeakMemory:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self.most_bytes = 0
+        if (
+            device.type == "cuda"
+        ):  # what a larger trial had before goes back to the device, for those of other processes
+            torch.cuda.empty_cache()
         self._begin()
 
     def look(self) -> None:

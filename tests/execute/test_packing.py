@@ -28,7 +28,7 @@ BIG, SMALL, OTHER = a_trial("1", "big"), a_trial("2", "small"), a_trial("3", "ot
 def packing() -> Packing:
     """Three trials on a device with 100 bytes, of which idle workers hold 10."""
     made = Packing([BIG, SMALL, OTHER])
-    made.offer("cuda:0", 100, 10)
+    made.offer("cuda:0", 100, -10)
     made.learn(needed("big", 90))
     made.learn(needed("small", 30))
     return made
@@ -50,7 +50,7 @@ def test_an_unknown_cell_is_taken_for_the_largest(packing: Packing):
     packing.next("cuda:0", [])
     assert packing.next("cuda:0", [SMALL]) is OTHER
     tight = Packing([OTHER])
-    tight.offer("cuda:0", 99, 10)
+    tight.offer("cuda:0", 99, -10)
     for cell, peak in (("big", 90), ("small", 30)):
         tight.learn(needed(cell, peak))
     assert tight.next("cuda:0", [SMALL]) is None
@@ -103,7 +103,7 @@ def write(path: Path, text: str) -> None:
 
 
 def test_the_memory_of_a_machine_without_limits(root: Path):
-    assert memory_of("cpu", root) == (8000 * 1024, 1000 * 1024)
+    assert memory_of("cpu", root) == (8000 * 1024, -1000 * 1024)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_control_groups_limit_it(root: Path, limits: dict[str, str], free: int):
         write(folder / "memory.max", f"{limit}\n")
         write(folder / "memory.current", "600000\n")
         write(folder / "memory.stat", "anon 1\ninactive_file 200000\n")
-    assert memory_of("cpu", root) == (free, 1000 * 1024)
+    assert memory_of("cpu", root) == (free, -1000 * 1024)
 
 
 def test_so_do_those_of_the_first_version(root: Path):
@@ -132,7 +132,7 @@ def test_so_do_those_of_the_first_version(root: Path):
     write(folder / "memory.limit_in_bytes", "5000000\n")
     write(folder / "memory.usage_in_bytes", "600000\n")
     write(folder / "memory.stat", "total_inactive_file 200000\n")
-    assert memory_of("cpu", root) == (4_600_000, 1000 * 1024)
+    assert memory_of("cpu", root) == (4_600_000, -1000 * 1024)
 
 
 def test_elsewhere_nobody_can_tell(tmp_path: Path):
@@ -141,4 +141,4 @@ def test_elsewhere_nobody_can_tell(tmp_path: Path):
 
 def test_a_gpu_is_asked_itself(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (7, 9) if device == "cuda:1" else (0, 0))
-    assert memory_of("cuda:1") == (7, 0)
+    assert memory_of("cuda:1") == (7, 640 * 2**20)

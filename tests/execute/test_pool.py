@@ -13,6 +13,7 @@ import pytest
 from cnnbench.execute import RunOptions, Session, open_session, run_session
 from cnnbench.execute.packing import Packing
 from cnnbench.execute.pool import Pool
+from cnnbench.execute.sharing import Sharing
 from cnnbench.execute.worker import WorkerSetup
 from cnnbench.plugin import hookimpl
 from cnnbench.registry import Registry
@@ -255,7 +256,7 @@ def beside(session: Session) -> list[int]:
 
 
 @pytest.mark.usefixtures("side_by_side")
-@pytest.mark.parametrize(("free", "expected"), [((100, 0), [1, 1, 2, 2]), ((100, 20), [2] * 4), (None, [2] * 4)])
+@pytest.mark.parametrize(("free", "expected"), [((100, 0), [1, 1, 2, 2]), ((100, -20), [2] * 4), (None, [2] * 4)])
 def test_trials_that_do_not_fit_into_memory_together_run_one_after_another(
     study: StudyFile,
     options: RunOptions,
@@ -322,3 +323,55 @@ def test_an_interruption_keeps_what_is_finished(study: StudyFile, options: RunOp
     assert summary.num_finished == 1
     assert len(session.folder.finished()) == 1
     assert multiprocessing.active_children() == []
+
+
+def test_a_device_gets_more_workers_as_long_as_they_make_it_faster(
+    study: StudyFile, options: RunOptions, monkeypatch: pytest.MonkeyPatch
+):
+    """Trials that sleep do not mind each other; those that were begun alone say how long an epoch takes alone."""
+
+    def run_trial(request: TrialRequest, *others: Any) -> TrialOutcome:
+        listener = others[-1]
+        result = outcome_of(request.trial, 0.5)
+        assert isinstance(result, TrialResult)
+        listener.started(0)
+        for _ in range(12):
+            time.sleep(0.05)
+            listener.epoch(result.epochs[0])
+        return result
+
+    monkeypatch.setattr("cnnbench.execute.worker.run_trial", run_trial)
+    registry = Registry.discover()
+    session = open_session(study, registry, options)
+    session.folder.create()
+    setup = WorkerSetup(session.datasets, session.folder.path / "checkpoints", 30.0)
+    sharing = Sharing(2, session.pending)
+
+    pool = Pool(registry, setup, ["cpu"], registry.observers(), lambda: None, sharing)
+    outcomes = list(pool.run(session.pending))
+
+    assert {outcome.trial.id for outcome in outcomes} == {trial.id for trial in session.pending}
+    at_once = [outcome.cost.concurrent_trials for outcome in outcomes if isinstance(outcome, TrialResult)]
+    assert sharing.limit("cpu") == max(at_once) == 2
+
+
+def test_workers_beyond_the_limit_are_sent_home(study: StudyFile, options: RunOptions, side_by_side: Path):
+    class Narrowing(Sharing):
+        """Has two trials at once until the first of them is over."""
+
+        def limit(self, device: str) -> int:
+            del device
+            return 1 if len(list(side_by_side.iterdir())) > 2 else 2
+
+    registry = Registry.discover()
+    session = open_session(study, registry, options)
+    session.folder.create()
+    setup = WorkerSetup(session.datasets, session.folder.path / "checkpoints", 30.0)
+    pool = Pool(registry, setup, ["cpu"], registry.observers(), lambda: None, Narrowing(2, session.pending))
+
+    outcomes = list(pool.run(session.pending))
+
+    assert len(outcomes) == len(session.pending) == 4
+    last = outcomes[-1]
+    assert isinstance(last, TrialResult)
+    assert last.cost.concurrent_trials == 1

@@ -74,6 +74,20 @@ def test_workers_are_spawned_and_agree_with_this_process(study: StudyFile, regis
     assert stored.scalars["validation_accuracy"][-1] == float(last)
 
 
+def test_a_gpu_gets_several_workers_and_the_results_are_the_same(
+    study: StudyFile, registry: Registry, options: RunOptions
+):
+    options = dataclasses.replace(options, device="cuda:0", workers=None)
+    session = open_session(study, registry, options)
+    here = on_gpu(session, registry)
+
+    summary = run_session(session, registry, options, registry.observers())
+
+    assert summary.num_finished == len(session.plan.trials)
+    stored = read_trial(session.folder.trial_file(here.trial.id))
+    assert stored.scalars["validation_accuracy"][-1] == float(here.epochs[-1].values["validation_accuracy"])
+
+
 def test_nothing_within_an_epoch_waits_for_the_device(session: Session, registry: Registry):
     trial = session.plan.trials[0]
     training = Training(trial, registry, session.datasets[trial.data_fingerprint], torch.device("cuda:0"))
