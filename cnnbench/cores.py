@@ -13,8 +13,13 @@ def available_cores() -> int:
 
 
 def may_fork() -> bool:
-    """Return whether this process may be forked: not on Windows, not in a worker, not once it holds a GPU."""
+    """Return whether this process may be forked: not on Windows, not in a worker, not once it holds a GPU.
+
+    Nor once it has compiled a network: that starts threads of torch's, without which a fork cannot train.
+    """
     if "fork" not in multiprocessing.get_all_start_methods() or multiprocessing.current_process().daemon:
+        return False
+    if "torch._inductor.compile_fx" in sys.modules:
         return False
     torch = sys.modules.get("torch")  # a CUDA context does not survive a fork; planning imports no torch
     return torch is None or not torch.cuda.is_initialized()

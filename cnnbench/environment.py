@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import importlib.util
 import os
 import platform
+import shutil
 import subprocess
 import sys
-from importlib.metadata import distributions
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnnbench.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _TOP_PAD_BYTES = 64 * 2**20
@@ -123,6 +128,39 @@ def _has_gpu_driver() -> bool:
     return False
 
 
+def check_compiler(devices: Collection[str]) -> None:
+    """Check that torch.compile finds what it needs for these devices.
+
+    Raises:
+        SetupError: It does not; the message says what to install.
+    """
+    if "cpu" in devices and shutil.which(_cpp_compiler()) is None:
+        raise SetupError(
+            f"`compile = true` needs a C++ compiler, and there is no `{_cpp_compiler()}`; install one, name it in the "
+            "variable CXX, or leave `compile` out."
+        )
+    if any(device != "cpu" for device in devices) and importlib.util.find_spec("triton") is None:
+        raise SetupError("`compile = true` needs triton on a GPU; install it, or leave `compile` out.")
+
+
+def compiler(device: str) -> str:
+    """Return name and version of what torch.compile has its code compiled by."""
+    if device != "cpu":
+        return f"triton {metadata.version('triton')}"
+    try:
+        said = subprocess.run(  # noqa: S603 - the compiler that torch calls, too
+            [_cpp_compiler(), "--version"], capture_output=True, check=True, timeout=20, text=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return _cpp_compiler()
+    return _first_line_of(said)
+
+
+def _cpp_compiler() -> str:
+    """Return what torch calls by default (`torch._inductor.config.cpp.cxx`)."""
+    return os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+
+
 def comparability(device: str, precision: str) -> dict[str, Any]:
     """Return what has to agree for two trials to be comparable: hardware, precision, libraries, threads."""
     import torch  # noqa: PLC0415 - this module is read before torch is needed
@@ -153,7 +191,7 @@ def describe(folder: Path) -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "packages": dict(
-            sorted((dist.metadata["Name"], dist.version) for dist in distributions() if dist.metadata["Name"])
+            sorted((dist.metadata["Name"], dist.version) for dist in metadata.distributions() if dist.metadata["Name"])
         ),
         "git": _git_state(folder),
     }
@@ -199,4 +237,8 @@ def _cpu_model() -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return _first_line_of(str(error) or type(error).__name__).rstrip(".")
+
+
+def _first_line_of(text: str) -> str:
+    return next(iter(text.splitlines()), "")

@@ -1,8 +1,8 @@
 """A pool of workers, one for each core or device, that live as long as the study.
 
 The parent imports torch once and forks: workers start in milliseconds and share its imports and the images' pages.
-Where CUDA is used they are spawned, because a CUDA context does not survive a fork. There a device begins with one
-worker and gets more as long as that makes it faster.
+Where CUDA is used they are spawned, because a CUDA context does not survive a fork, and so are those of a parent that
+must not be forked. A GPU begins with one worker and gets more as long as that makes it faster.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
+from cnnbench.cores import may_fork
 from cnnbench.execute.packing import Packing
 from cnnbench.execute.worker import WorkerSetup, worker_main
 from cnnbench.types import EpochRecord, Trial, TrialFailure, TrialOutcome, TrialResult
@@ -86,13 +87,13 @@ class Pool:
             self._stop()
 
     def _start(self, device: str) -> _Worker:
-        is_cuda = device.startswith("cuda")
-        context = multiprocessing.get_context("spawn" if is_cuda else "fork")
-        if not is_cuda:
+        is_forked = device == "cpu" and may_fork()
+        context = multiprocessing.get_context("fork" if is_forked else "spawn")
+        if is_forked:
             import torch  # noqa: F401, PLC0415 - imported before the fork, so that every worker has it
         ours, theirs = context.Pipe()
-        registry = None if is_cuda else self.registry
-        inherited = () if is_cuda else (ours, *(worker.pipe for worker in self.workers))
+        registry = self.registry if is_forked else None
+        inherited = (ours, *(worker.pipe for worker in self.workers)) if is_forked else ()
         process = context.Process(  # type: ignore[attr-defined]  # the stubs lack it on the base context
             target=worker_main, args=(theirs, inherited, registry, self.setup, device), daemon=True
         )

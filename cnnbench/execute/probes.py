@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnnbench.cores import may_fork
 from cnnbench.design import Feasibility, Probe, probe
 from cnnbench.plugin import component_identity
 
@@ -58,10 +59,9 @@ class CachedProber:
         if self._pool is None:
             import torch  # noqa: F401, PLC0415 - imported before the fork; the workers need it anyway
 
+            context = multiprocessing.get_context("fork" if may_fork() else "spawn")
             # Ctrl-C goes to the whole group, but it is the parent that answers.
-            self._pool = ProcessPoolExecutor(
-                1, multiprocessing.get_context("fork"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
-            )
+            self._pool = ProcessPoolExecutor(1, context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
         return self._pool.submit(probe, request).result()
 
 

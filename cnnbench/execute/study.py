@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cnnbench.cores import available_cores
 from cnnbench.data import default_cache_dir
 from cnnbench.design import is_last
-from cnnbench.environment import check_torch, choose_devices, describe
+from cnnbench.environment import check_compiler, check_torch, choose_devices, describe
 from cnnbench.errors import SetupError
 from cnnbench.execute.rounds import Undecided, next_decision
 from cnnbench.execute.schedule import Pace, in_order, makespan_s
@@ -68,7 +68,9 @@ def run_session(
     """
     if session.pending:  # what cannot run shall not have emptied the folder
         check_torch()
-        worker_devices(session, options)
+        devices = worker_devices(session, options)
+        if any(trial.recipe.get("compile") for trial in session.pending):
+            check_compiler(devices)
     session.folder.create()
     with session.folder.locked():
         _clear(session, options)

@@ -178,7 +178,7 @@ class Phase(Part):
 class RecipeInput(GrowingPart):
     """`[trial]`: what every trial does unless a factor changes it."""
 
-    later = frozenset({"oversample", "save_weights"})
+    later = frozenset({"compile", "oversample", "save_weights"})
 
     model: ComponentRef
     dataset: ComponentRef
@@ -188,6 +188,11 @@ class RecipeInput(GrowingPart):
     lr_finder: LrFinder | None = None
     batch_size: int = Field(64, ge=1)
     precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = Field(
+        default=False,
+        description="Train the network as torch.compile makes it: other last bits, half a minute for each network and "
+        "size once on a machine, and on a GPU or with many small operations faster steps.",
+    )
     augmentation: tuple[ComponentRef, ...] = Field((), description="Applied in this order to every training batch.")
     tta_views: int = Field(
         4, ge=1, description="Augmented views averaged with the plain one in test-time augmentation."

@@ -40,6 +40,9 @@ _COSTS = (
     "features_reused",
 )
 
+_DECLARED = frozenset({"precision", "compiler"})
+"""Facts of a trial's environment that its recipe decides."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -116,8 +119,10 @@ class Study:
         row.update({info.response.name: read_response(trial, info.response) for info in self.responses})
         row.update({name: getattr(trial.cost, name) for name in _COSTS})
         row["num_examples"] = trial.num_examples.get("test") or trial.num_examples.get("validation")
-        # Precision is part of the recipe: where trials differ in it, the study has made it a factor.
-        facts = json.dumps({key: fact for key, fact in trial.environment.items() if key != "precision"}, sort_keys=True)
+        # Precision and compiling are parts of the recipe: where trials differ in them, the study has made them factors.
+        facts = json.dumps(
+            {key: fact for key, fact in trial.environment.items() if key not in _DECLARED}, sort_keys=True
+        )
         row["environment_key"] = hashlib.sha256(facts.encode()).hexdigest()[:12]
         return row
 

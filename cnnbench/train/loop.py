@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from cnnbench.data import split_examples
 from cnnbench.data.batches import Normalization, TrainingData, stream_seed
@@ -27,8 +26,9 @@ from cnnbench.design import build_network, group_multipliers, trainable_groups
 from cnnbench.environment import comparability
 from cnnbench.plugin import EvaluationBatch, ParameterGroup, Progress, component_identity
 from cnnbench.spec import Recipe
-from cnnbench.train.evaluate import Evaluator, autocast, compute_metrics, metric_infos, predictions
+from cnnbench.train.evaluate import Evaluator, compute_metrics, metric_infos, predictions
 from cnnbench.train.features import FeatureData, cut_network, feature_key
+from cnnbench.train.forward import Forward
 from cnnbench.train.lr_finder import find_lr
 from cnnbench.train.pooling import pool_before_relu
 from cnnbench.types import EpochRecord, Predictions
@@ -89,6 +89,9 @@ class Training:
             dataset.labels_N(), self.recipe.split, self.seeds["split"], dataset.splits_N(), dataset.groups_N()
         )
         self.copies = self._drawn_copies(registry)
+        self.forward = Forward(
+            device, self.recipe.precision, self.recipe.loss.label_smoothing, is_compiled=self.recipe.compile
+        )
         self.evaluator = Evaluator(
             self.recipe.precision, self.augmentations, self.recipe.tta_views, self.seeds["augment"]
         )
@@ -211,11 +214,14 @@ class Training:
         copy_of = dict(zip(network.parameters(), copied.parameters(), strict=True))
         groups = {name: [copy_of[one] for one in members if one in copy_of] for name, members in self.groups.items()}
         optimizer = self._new_optimizer(phase, groups)
-        index_B = torch.from_numpy(self.parts.train[: self.recipe.batch_size])
         generator = torch.Generator().manual_seed(0)
-        inputs_B, label_B = data.batch(index_B, self.augmentations, generator)
         self._set_mode(copied)
-        self.loss(copied, inputs_B, label_B).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        # A compiled network is another one for each number of images; the last batch of an epoch may be smaller.
+        last = self.examples_per_epoch % self.recipe.batch_size
+        for batch_size in (self.recipe.batch_size, *((last,) if self.recipe.compile and last else ())):
+            index_B = torch.from_numpy(self.parts.train[:batch_size])
+            inputs_B, label_B = data.batch(index_B, self.augmentations, generator)
+            self.loss(copied, inputs_B, label_B).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
         self._synchronize()
 
@@ -307,9 +313,7 @@ class Training:
             for group, base_lr in zip(optimizer.param_groups, base_lrs, strict=True):
                 group["lr"] = base_lr * multiplier
             optimizer.zero_grad(set_to_none=True)
-            with autocast(self.device, self.recipe.precision):
-                logits_BK = network(inputs_B)
-            loss = self._loss_of_logits(logits_BK, label_B)
+            loss, logits_BK = self.forward(network, inputs_B, label_B)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimizer.step()
             loss_sum += loss.detach() * len(label_B)
@@ -372,13 +376,7 @@ class Training:
 
     def loss(self, network: nn.Module, images_BCHW: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:
         """Return the recipe's training loss of a network on a batch."""
-        with autocast(self.device, self.recipe.precision):
-            logits_BK = network(images_BCHW)
-        return self._loss_of_logits(logits_BK, label_B)
-
-    def _loss_of_logits(self, logits_BK: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:
-        smoothing = self.recipe.loss.label_smoothing
-        return functional.cross_entropy(logits_BK.float(), label_B, label_smoothing=smoothing)
+        return self.forward(network, images_BCHW, label_B)[0]
 
     @property
     def metric_infos(self) -> tuple[MetricInfo, ...]:

@@ -9,11 +9,11 @@ import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from cnnbench.environment import comparability
+from cnnbench.environment import comparability, compiler
 from cnnbench.errors import CnnbenchError
 from cnnbench.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from cnnbench.train.loop import DivergedError, Training
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from cnnbench.data import PreparedDataset
     from cnnbench.registry import Registry
-    from cnnbench.spec import Phase
+    from cnnbench.spec import Phase, Recipe
     from cnnbench.train.features import FeatureFolder
 
 
@@ -199,7 +199,7 @@ class _Run:
             class_names=self.dataset.info.class_names,
             predictions=outputs,
             cost=cost,
-            environment=comparability(self.request.device, training.recipe.precision),
+            environment=_environment(self.request.device, training.recipe),
             found_lr=training.found_lr,
             weights_epoch=weights_epoch,
         )
@@ -211,6 +211,11 @@ class _Run:
             return None
         save_weights(path, kept.network if kept is not None else state_on_cpu(training.network))
         return kept.epoch if kept is not None else self.records[-1].epoch
+
+
+def _environment(device: str, recipe: Recipe) -> dict[str, Any]:
+    facts = comparability(device, recipe.precision)
+    return {**facts, "compiler": compiler(device)} if recipe.compile else facts
 
 
 def _schedule(phases: tuple[Phase, ...]) -> Iterator[tuple[int, Phase, int]]:

@@ -97,8 +97,8 @@ Complaints = Callable[..., list[str]]
             'path = ""',
             (
                 "15:1 factors.depth.path: the recipe has no ``; there is `model`, `dataset`, `split`, `loss`, "
-                "`optimizer`, `lr_finder`, `batch_size`, `precision`, `augmentation`, `tta_views`, `resize`, "
-                "`normalization`, `oversample`, `metrics`, `save_weights`, `phases`."
+                "`optimizer`, `lr_finder`, `batch_size`, `precision`, `compile`, `augmentation`, `tta_views`, "
+                "`resize`, `normalization`, `oversample`, `metrics`, `save_weights`, `phases`."
             ),
         ),
         (

@@ -13,11 +13,12 @@ RECIPE = {"model": "resnet-small", "dataset": "digits", "phases": [{"name": "mai
 
 def test_later_keys_are_in_the_json_only_where_they_are_set():
     plain = RecipeInput.model_validate(RECIPE).model_dump(mode="json")
-    changed = {"oversample": {"share": 0.1}, "save_weights": "best", "split": {"groups": "keep"}}
+    changed = {"compile": True, "oversample": {"share": 0.1}, "save_weights": "best", "split": {"groups": "keep"}}
     told = RecipeInput.model_validate({**RECIPE, **changed}).model_dump(mode="json")
 
-    assert not {"oversample", "save_weights"} & plain.keys()
+    assert not {"compile", "oversample", "save_weights"} & plain.keys()
     assert "groups" not in plain["split"]
+    assert told["compile"] is True
     assert (told["oversample"]["share"], told["save_weights"], told["split"]["groups"]) == (0.1, "best", "keep")
     assert RecipeInput.model_validate(told).model_dump(mode="json") == told
     assert Split().groups == "auto"
