@@ -43,7 +43,7 @@ class Forward:
         Raises:
             SetupError: The network cannot be compiled on this machine.
         """
-        logits_of = _compiled() if self.is_compiled else _logits
+        logits_of = _compiled(self.device.type) if self.is_compiled else _logits
         with autocast(self.device, self.precision):
             logits_BK = logits_of(network, inputs_B)
         return functional.cross_entropy(logits_BK.float(), label_B, label_smoothing=self.label_smoothing), logits_BK
@@ -55,11 +55,13 @@ def _logits(network: nn.Module, inputs_B: torch.Tensor) -> torch.Tensor:
 
 
 @cache
-def _compiled() -> Callable[[nn.Module, torch.Tensor], torch.Tensor]:
+def _compiled(device_type: str) -> Callable[[nn.Module, torch.Tensor], torch.Tensor]:
     """Return `_logits`, compiled: once for all networks of one architecture, batch size and dtype.
 
-    What was compiled is kept in the cache, for other workers and other studies.
+    What was compiled is kept in the cache, for other workers and other studies. On CUDA the kernels of a pass are
+    recorded and replayed as a whole (CUDA graphs); their results are overwritten by the next step.
     """
+    is_recorded = device_type == "cuda"
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(default_cache_dir() / "compiled"))
     from torch._dynamo import config as tracing  # noqa: PLC0415 - takes seconds, and most studies do without
     from torch._dynamo.exc import TorchDynamoException  # noqa: PLC0415 - as above
@@ -68,9 +70,12 @@ def _compiled() -> Callable[[nn.Module, torch.Tensor], torch.Tensor]:
     # Workers are side by side already, and each ends with its study: no further processes.
     compiling.compile_threads = 1
     tracing.recompile_limit = tracing.accumulated_recompile_limit = _MOST_COMPILED
-    run: Callable[[nn.Module, torch.Tensor], torch.Tensor] = torch.compile(_logits, dynamic=False)
+    mode = "reduce-overhead" if is_recorded else "default"
+    run: Callable[[nn.Module, torch.Tensor], torch.Tensor] = torch.compile(_logits, dynamic=False, mode=mode)
 
     def compiled(network: nn.Module, inputs_B: torch.Tensor) -> torch.Tensor:
+        if is_recorded:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         try:
             return run(network, inputs_B)
         except TorchDynamoException as error:

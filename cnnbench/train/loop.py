@@ -221,7 +221,10 @@ class Training:
         for batch_size in (self.recipe.batch_size, *((last,) if self.recipe.compile and last else ())):
             index_B = torch.from_numpy(self.parts.train[:batch_size])
             inputs_B, label_B = data.batch(index_B, self.augmentations, generator)
-            self.loss(copied, inputs_B, label_B).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            # Compiled networks are recorded on a GPU: run, recorded, and replayed for the first time.
+            for _ in range(3 if self.recipe.compile and self.device.type == "cuda" else 1):
+                optimizer.zero_grad(set_to_none=True)
+                self.loss(copied, inputs_B, label_B).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
         self._synchronize()
 

@@ -88,6 +88,18 @@ def test_a_gpu_gets_several_workers_and_the_results_are_the_same(
     assert stored.scalars["validation_accuracy"][-1] == float(here.epochs[-1].values["validation_accuracy"])
 
 
+def test_a_compiled_trial_is_repeated_and_close_to_a_plain_one(session: Session, registry: Registry):
+    trial = session.plan.trials[0]
+    compiled = dataclasses.replace(trial, recipe={**trial.recipe, "compile": True})
+    plan = dataclasses.replace(session.plan, trials=(compiled,))
+    first, again = (on_gpu(dataclasses.replace(session, plan=plan), registry) for _ in range(2))
+    plain = on_gpu(session, registry)
+
+    losses = [[float(record.values["train_loss"]) for record in one.epochs] for one in (first, again, plain)]
+    assert losses[0] == losses[1]
+    assert losses[0] == pytest.approx(losses[2], rel=0.02)
+
+
 def test_nothing_within_an_epoch_waits_for_the_device(session: Session, registry: Registry):
     trial = session.plan.trials[0]
     training = Training(trial, registry, session.datasets[trial.data_fingerprint], torch.device("cuda:0"))

@@ -111,6 +111,22 @@ def test_a_gpu_needs_triton(monkeypatch: pytest.MonkeyPatch):
     assert compiler("cuda:0") == "triton triton 7"
 
 
+@pytest.mark.parametrize(("device", "mode"), [("cpu", "default"), ("cuda", "reduce-overhead")])
+def test_on_a_gpu_passes_are_recorded(monkeypatch: pytest.MonkeyPatch, device: str, mode: str):
+    said: list[str] = []
+    monkeypatch.setattr(torch, "compile", lambda function, **settings: said.append(settings["mode"]) or function)
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: said.append("step"))
+    module._compiled.cache_clear()
+    try:
+        compiled = module._compiled(device)
+        for _ in range(2):
+            assert compiled(nn.Identity(), torch.ones(3)).tolist() == [1, 1, 1]
+    finally:
+        module._compiled.cache_clear()
+
+    assert said == [mode, *(["step"] * 2 if device == "cuda" else [])]
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_the_loss_is_the_mean_cross_entropy(smoothing: float):
     torch.manual_seed(0)
