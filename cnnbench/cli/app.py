@@ -112,6 +112,29 @@ def doctor(  # noqa: PLR0913 - a command has as many parameters as options
 
 
 @app.command()
+def speed(  # noqa: PLR0913 - a command has as many parameters as options
+    study: opt.Study,
+    *,
+    profile: opt.Profile = None,
+    assignments: opt.Set = None,
+    runs_dir: opt.RunsDir = Path("runs"),
+    device: opt.Device = "auto",
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Try compiled networks, too; compiling takes up to minutes.")
+    ] = False,
+) -> None:
+    """Measure whether another precision, or compiling, would make a study faster on this machine."""
+    from cnnbench.environment import tune_process  # noqa: PLC0415 - before numpy and torch
+
+    tune_process()
+    from cnnbench.cli.commands import Invocation  # noqa: PLC0415 - see the module's docstring
+    from cnnbench.cli.speed import run_speed  # noqa: PLC0415 - see the module's docstring
+
+    invocation = Invocation(study, profile, tuple(assignments or ()), quiet=False)
+    run_speed(invocation, runs_dir, device, compiled=compiled)
+
+
+@app.command()
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, e.g. runs/entr.", show_default=False)],
     *,

@@ -59,7 +59,7 @@ def run_study(invocation: Invocation, options: RunOptions) -> int:
     study = invocation.load(registry)
     begun = False
     try:
-        session = open_session(study, registry, options, _prepare_progress(console))
+        session = open_session(study, registry, options, prepare_progress(console))
         console.print(plan_text(session, options, registry))
         kind = LiveDisplay if console.is_terminal else PlainDisplay
         begun = True
@@ -92,7 +92,7 @@ def _console(*, quiet: bool) -> Console:
     return Console(quiet=quiet, highlight=False, soft_wrap=False)
 
 
-def _prepare_progress(console: Console) -> Callable[[str, int, int], None]:
+def prepare_progress(console: Console) -> Callable[[str, int, int], None]:
     """Return what tells of decoding: a line at the end, and before it some where it takes long enough to be noticed."""
     started: dict[str, float] = {}
 
@@ -141,7 +141,7 @@ def show_plan(invocation: Invocation, runs_dir: Path) -> None:
     registry = Registry.discover()
     options = RunOptions(runs_dir)
     console = _console(quiet=False)
-    session = open_session(invocation.load(registry), registry, options, _prepare_progress(console))
+    session = open_session(invocation.load(registry), registry, options, prepare_progress(console))
     console.print(plan_text(session, options, registry))
 
 

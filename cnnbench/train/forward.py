@@ -5,6 +5,7 @@ Shapes: B batch, C channels, H/W pixels, K classes.
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from functools import cache
@@ -67,6 +68,7 @@ def _compiled(device_type: str) -> Callable[[nn.Module, torch.Tensor], torch.Ten
     from torch._dynamo.exc import TorchDynamoException  # noqa: PLC0415 - as above
     from torch._inductor import config as compiling  # noqa: PLC0415 - as above
 
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it misses CUDA wherever there is none
     # Workers are side by side already, and each ends with its study: no further processes.
     compiling.compile_threads = 1
     tracing.recompile_limit = tracing.accumulated_recompile_limit = _MOST_COMPILED

@@ -142,14 +142,15 @@ class Training:
 
     # -------------------------------------------------------------------------------------------- phases
 
-    def enter_phase(self, phase: Phase) -> None:
+    def enter_phase(self, phase: Phase, *, on_features: bool = True) -> None:
         """Freeze what the phase freezes, build its optimizer, and warm everything up on throw-away copies.
 
-        The features of a frozen body are computed here, where the phase allows it; its first epoch pays for them.
+        The features of a frozen body are computed here, where the phase allows it and ``on_features`` does; its first
+        epoch pays for them.
         """
         self._freeze(phase)
         self.optimizer = self._new_optimizer(phase, self.groups)
-        self._inputs = self._cut(phase)
+        self._inputs = self._cut(phase) if on_features else None
         self._warm_up(phase)
 
     def _cut(self, phase: Phase) -> tuple[nn.Module, TrainingData] | None:
@@ -300,8 +301,17 @@ class Training:
         values = {"train_loss": np.asarray(mean_loss), "train_accuracy": np.asarray(float(sums.hits) / num)}
         return lr, train_s, train_cpu_s, values
 
-    def steps(self, phase: Phase, epoch: int, epoch_in_phase: int) -> EpochSums:
-        """Take the steps of an epoch. Nothing here waits for the device, and nothing is read from it."""
+    def time_steps(self, phase: Phase, epoch: int, number: int) -> float:
+        """Take the first steps of an epoch of the present phase, and return the seconds that they took together."""
+        self._set_mode(self.network)
+        self._synchronize()
+        began = time.perf_counter()
+        self.steps(phase, epoch, 0, number)
+        self._synchronize()
+        return time.perf_counter() - began
+
+    def steps(self, phase: Phase, epoch: int, epoch_in_phase: int, most: int | None = None) -> EpochSums:
+        """Take the steps of an epoch, or its first ones. Nothing waits for the device, and nothing is read from it."""
         optimizer, scheduler = self.optimizer, self.schedulers[phase.name]
         assert optimizer is not None  # noqa: S101 - `enter_phase` comes first
         base_lrs = self._base_lrs(phase)
@@ -310,7 +320,7 @@ class Training:
         hits = torch.zeros((), device=self.device, dtype=torch.int64)
         multiplier = 0.0
         network, data = self._trained_on(phase)
-        for step, (inputs_B, label_B) in enumerate(self._epoch_batches(phase, epoch, data)):
+        for step, (inputs_B, label_B) in enumerate(itertools.islice(self._epoch_batches(phase, epoch, data), most)):
             progress = Progress(epoch_in_phase * num_steps + step, phase.epochs * num_steps, num_steps)
             multiplier = scheduler.multiplier(progress)
             for group, base_lr in zip(optimizer.param_groups, base_lrs, strict=True):

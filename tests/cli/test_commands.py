@@ -114,7 +114,7 @@ def test_the_display_counts_on_when_the_plan_grows(session: Session):
 
 def test_preparing_says_what_it_goes_on_with_what_it_waits_for_and_that_it_is_done():
     console = Console(file=io.StringIO(), width=120)
-    progress = commands._prepare_progress(console)
+    progress = commands.prepare_progress(console)
 
     progress("big: another process is doing it; waiting until it is done", 0, 0)
     progress("big (20 GB in here), going on", 96, 2000)

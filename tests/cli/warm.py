@@ -10,7 +10,7 @@ import runpy
 import sys
 from pathlib import Path
 
-ROOMS = ("analyse", "app", "catalogue", "commands", "compare", "doctor", "power", "selfcheck")
+ROOMS = ("analyse", "app", "catalogue", "commands", "compare", "doctor", "power", "selfcheck", "speed")
 HEAVY = ("torch", "torchvision", "cnnbench.data", "cnnbench.report", "cnnbench.train", "cnnbench_plugins")
 
 
