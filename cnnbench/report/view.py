@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from cnnbench.data import default_cache_dir
 from cnnbench.errors import StoreError
+from cnnbench.report import format as fmt
 from cnnbench.report.classes import class_reports
 from cnnbench.report.export import trials_csv
 from cnnbench.report.r import exported_trials, r_script
@@ -14,7 +16,7 @@ from cnnbench.store import Study, cell_trials
 from cnnbench.types import Declared, StudyView
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from cnnbench.spec import StudySpec
@@ -76,4 +78,17 @@ def _curves(study: Study) -> Iterator[Curve]:
 
 def _environment(study: Study) -> dict[str, Any]:
     described = dict(study.folder.read_json("environment.json") or {})
-    return {"trials": dict(study.stored[0].environment), **described}
+    return {"trials": _shared_facts([trial.environment for trial in study.stored]), **described}
+
+
+def _shared_facts(environments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what trials say of the place where they ran; where they differ, each value with their number."""
+    facts: dict[str, Any] = {}
+    for name in dict.fromkeys(name for environment in environments for name in environment):
+        values = Counter(environment.get(name) for environment in environments)
+        several = [
+            f"{fmt.ABSENT if value is None else value} ({fmt.plural(number, 'trial')})"
+            for value, number in values.items()
+        ]
+        facts[name] = several if len(values) > 1 else next(iter(values))
+    return facts

@@ -10,7 +10,8 @@ from cnnbench.stats.effects.answers import adjusted
 from cnnbench.stats.references import check_claim, check_value
 from cnnbench.stats.response import ask_primary, finish, hypotheses, run_tests, start
 from cnnbench.stats.trials.cells import over_levels
-from cnnbench.stats.trials.prepare import environment_refusal, read_trials
+from cnnbench.stats.trials.environments import environment_refusal
+from cnnbench.stats.trials.prepare import read_trials
 from cnnbench.stats.trials.random_levels import random_position
 from cnnbench.stats.words.adaptive import UNDECIDED, look_sentences
 from cnnbench.types import Findings, Refusal

@@ -10,6 +10,7 @@ from cnnbench.errors import StoreError
 from cnnbench.execute import RunOptions, Session, open_session, run_session
 from cnnbench.registry import Registry
 from cnnbench.report import build_view
+from cnnbench.report.view import _shared_facts
 from cnnbench.spec import load_study
 from cnnbench.types import StudyView, TrialFailure
 
@@ -135,3 +136,14 @@ def test_a_run_without_a_finished_trial_is_refused(run: Path, session: Session):
 
     with pytest.raises(StoreError, match="no finished trial yet"):
         build_view(run)
+
+
+def test_what_trials_differ_in_is_told_with_their_numbers():
+    plain = {"device": "CPU X", "torch": "2.15.0", "threads": 1}
+    facts = _shared_facts([plain, plain, {**plain, "torch": "2.14.0"}, {**plain, "compiler": "g++ 14"}])
+    assert facts == {
+        "device": "CPU X",
+        "torch": ["2.15.0 (3 trials)", "2.14.0 (1 trial)"],
+        "threads": 1,
+        "compiler": ["\N{EN DASH} (3 trials)", "g++ 14 (1 trial)"],
+    }

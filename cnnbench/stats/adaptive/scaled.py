@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from cnnbench.stats.effects.answers import Setting
 from cnnbench.stats.trials.cells import cell_data
-from cnnbench.stats.trials.prepare import environment_refusal, read_trials, scale_for, select, to_scale
+from cnnbench.stats.trials.environments import environment_refusal
+from cnnbench.stats.trials.prepare import read_trials, scale_for, select, to_scale
 from cnnbench.types import Refusal
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from cnnbench.stats.interface import AnalysisInput
 from cnnbench.stats.omnibus.within import complete_replicates
 from cnnbench.stats.power.noise import assumed_noise, no_noise, observed_noise, seed_correlation
 from cnnbench.stats.trials.cells import cell_data, level_index
-from cnnbench.stats.trials.prepare import environment_refusal, read_trials, select, to_scale
+from cnnbench.stats.trials.environments import environment_refusal
+from cnnbench.stats.trials.prepare import read_trials, select, to_scale
 from cnnbench.types import NoiseSource, Refusal
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnbench.stats.trials.cells import grid, level_text, over_levels
+from cnnbench.stats.trials.environments import environment_sentences
 from cnnbench.stats.trials.models import connected
 from cnnbench.stats.trials.random_levels import random_position
 from cnnbench.types import DesignAudit
@@ -58,6 +59,7 @@ def audit(data: AnalysisInput, trials: Trials, selection: Selection, cells: Cell
             *_random(data, cells),
             *_connection(linked=linked or not len(filled)),
             *_lost_levels(data, cells),
+            *environment_sentences(data, trials, selection.kept_N),
         ),
         nested_in=data.nested_in,
         random=data.random if random_position(data.random, cells) is not None else None,

@@ -110,20 +110,6 @@ def _numbers(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
         raise AnalysisError(f"The column `{name}` of the table of trials holds something that is no number.") from error
 
 
-def environment_refusal(data: AnalysisInput, trials: Trials) -> Refusal | None:
-    """Return why trials of different places may not be compared, or None where they may."""
-    keys, counts = np.unique(np.array(trials.environments, dtype=object).astype(str), return_counts=True)
-    if len(keys) < 2 or data.analysis.pool_environments:
-        return None
-    each = "; ".join(f"{count} in {key}" for key, count in zip(keys, counts, strict=True))
-    return Refusal(
-        "all tests",
-        f"The trials come from {len(keys)} environments that may give different results ({each}).",
-        "Rerun the study in one environment (`--fresh`), or set `pool_environments = true` in `[analysis]`; of a table "
-        "take the rows of one `environment_key`, or give `--pool-environments`.",
-    )
-
-
 def select(data: AnalysisInput, trials: Trials, info: ResponseInfo) -> Selection:
     """Return which trials count for a response, and a refusal for each reason to leave some out."""
     name = info.response.name

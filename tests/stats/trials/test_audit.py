@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnbench.stats import analyse
 from cnnbench.types import Exclusion, Factor, Trial, TrialFailure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+
     from cnnbench.stats import AnalysisInput
     from cnnbench.types import DesignAudit
     from tests.stats.conftest import MakeStudy, Simulate
@@ -83,3 +87,43 @@ def test_an_empty_table_has_an_audit_too(study: MakeStudy, simulate: Simulate):
     audit = audit_of(study(frame, FACTORS))
     assert (audit.num_cells, audit.num_trials, audit.min_n, audit.rank) == (4, 0, 0, 0)
     assert audit.sentences[0] == "No trial of the 4 cells can be analysed."
+
+
+def pooled(frame: pd.DataFrame, study: MakeStudy, place: Callable[[Any], str], **more: Any) -> str:
+    """The audit's last sentence on trials of several places."""
+    frame = frame.assign(environment_key=[place(row) for row in frame.itertuples()])
+    return audit_of(study(frame, FACTORS, pool_environments=True, **more)).sentences[-1]
+
+
+def test_pooled_environments_are_told(study: MakeStudy, simulate: Simulate):
+    frame = simulate(FACTORS, lambda _: 0.5)
+    by_replicate = pooled(frame, study, lambda row: "old" if row.replicate < 2 else "new")
+    assert by_replicate == (
+        "Trials of 2 environments are put together as the analysis asks (12 in new, 8 in old); each replicate ran in "
+        "one of them, so that no comparison within replicates is affected."
+    )
+    independent = pooled(frame, study, lambda row: "old" if row.replicate < 2 else "new", paired=False)
+    assert independent.endswith("(12 in new, 8 in old); every cell has the same share of each.")
+
+
+def test_an_environment_for_each_level_cannot_be_told_from_the_factor(study: MakeStudy, simulate: Simulate):
+    frame = simulate(FACTORS, lambda _: 0.5)
+    by_depth = pooled(frame, study, lambda row: "gpu" if row.depth == 18 else "cpu")
+    assert "no environment has more than one level of depth: what looks like an effect of it may be one" in by_depth
+    # Two environments with the same level of one factor, a third with the other: still each has one level.
+    by_both = pooled(frame, study, lambda row: "gpu" if row.depth == 18 else f"cpu {row.regime}")
+    assert "no environment has more than one level of depth:" in by_both
+    assert "regime" not in by_both
+    by_cell = pooled(frame, study, lambda row: f"{row.depth} {row.regime}")
+    assert "more than one level of depth and of regime" in by_cell
+
+
+def test_unequal_shares_of_environments_are_told(study: MakeStudy, simulate: Simulate):
+    frame = simulate(FACTORS, lambda _: 0.5)
+    uneven = pooled(frame, study, lambda row: "gpu" if row.depth == 18 and row.replicate > 1 else "cpu")
+    assert uneven.endswith("differences between cells may be partly theirs.")
+
+
+def test_one_environment_is_nothing_to_tell(study: MakeStudy, simulate: Simulate):
+    frame = simulate(FACTORS, lambda _: 0.5)
+    assert not any("environment" in one for one in audit_of(study(frame, FACTORS, pool_environments=True)).sentences)

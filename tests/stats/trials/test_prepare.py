@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from cnnbench.errors import AnalysisError
-from cnnbench.stats.trials.prepare import environment_refusal, read_trials, scale_for, select, to_scale
+from cnnbench.stats.trials.environments import environment_refusal
+from cnnbench.stats.trials.prepare import read_trials, scale_for, select, to_scale
 from cnnbench.types import Factor, Refusal
 
 if TYPE_CHECKING:
