@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import importlib
 import importlib.util
 import os
 import platform
@@ -139,14 +140,19 @@ def check_compiler(devices: Collection[str]) -> None:
             f"`compile = true` needs a C++ compiler, and there is no `{_cpp_compiler()}`; install one, name it in the "
             "variable CXX, or leave `compile` out."
         )
-    if any(device != "cpu" for device in devices) and importlib.util.find_spec("triton") is None:
+    if all(device == "cpu" for device in devices):
+        return
+    if importlib.util.find_spec("triton") is None:
         raise SetupError("`compile = true` needs triton on a GPU; install it, or leave `compile` out.")
+    if not any(shutil.which(name) for name in (os.environ.get("CC", ""), "gcc", "clang")):
+        raise SetupError("`compile = true` needs a C compiler on a GPU; install one, or leave `compile` out.")
 
 
 def compiler(device: str) -> str:
     """Return name and version of what torch.compile has its code compiled by."""
     if device != "cpu":
-        return f"triton {metadata.version('triton')}"
+        triton = importlib.import_module("triton")  # its distribution has several names
+        return f"triton {triton.__version__}"
     try:
         said = subprocess.run(  # noqa: S603 - the compiler that torch calls, too
             [_cpp_compiler(), "--version"], capture_output=True, check=True, timeout=20, text=True

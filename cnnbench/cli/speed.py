@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cnnbench.execute import Session
     from cnnbench.execute.speed import Place, Total
 
+_WELL = "No other way is worth it: the study is declared well for this machine."
 _WORTH = 1.1
 """A way that makes the study faster by less than this is not worth a word."""
 
@@ -61,7 +62,7 @@ def speed_text(places: Sequence[Place], session: Session, device: str, workers: 
         name = ", ".join(f"{name} {level}" for name, level in place.cell.items()) or "all trials"
         yield Text(f"{name}{beside}: {place.size_px} px, batches of {place.batch_size}")
         yield Padding(_table(place), (0, 0, 1, 2))
-    yield Text("\n".join(_whole(totals(places, session), session, workers)))
+    yield Text("\n".join(_whole(places, totals(places, session), session, workers)))
 
 
 def _table(place: Place) -> Table:
@@ -78,23 +79,31 @@ def _table(place: Place) -> Table:
     return table
 
 
-def _whole(found: Sequence[Total], session: Session, workers: int) -> Iterator[str]:
+def _named(places: Sequence[Place]) -> Iterator[str]:
+    for place in places:
+        yield from (one.way for one in place.ways)
+        yield from place.refused
+
+
+def _whole(places: Sequence[Place], found: Sequence[Total], session: Session, workers: int) -> Iterator[str]:
     """Yield a sentence for each way about the whole study, and which one to declare."""
     trials, on = count(len(session.plan.trials), "trial"), count(workers, "worker")
-    declared = found[0].train_s / workers
     yield f"Training of all {trials} on {on}, without evaluation and files:"
-    yield f"  as declared about {duration(declared)};"
-    for total in found[1:]:
-        seconds = total.train_s / workers
+    for total in found:
         compiling = f", and {duration(total.ready_s)} of compiling once" if total.ready_s else ""
-        yield f"  {total.way} about {duration(seconds)} ({declared / seconds:.2f} x){compiling};"
-    best = min(found, key=lambda total: total.train_s / workers + total.ready_s)
-    gain = declared / (best.train_s / workers + best.ready_s)
+        faster = "" if total is found[0] else f" ({found[0].train_s / total.train_s:.2f} x)"
+        yield f"  {total.way} about {duration(total.train_s / workers)}{faster}{compiling};"
+    missing = set(_named(places)) - {total.way for total in found}
+    if missing:
+        yield f"  {', '.join(sorted(missing))} not measured everywhere, so not compared;"
+    in_all = {total.way: total.train_s / workers + total.ready_s for total in found}
+    best = min(found, key=lambda total: in_all[total.way])
+    gain = in_all[found[0].way] / in_all[best.way]
     if best is found[0] or gain < _WORTH:
-        yield "No other way is worth it: the study is declared well for this machine."
+        yield "No other way that was measured everywhere is worth it." if missing else _WELL
         return
     settings = " ".join(f"--set trial.{part.replace(' = ', '=')}" for part in best.way.split(", "))
     yield (
-        f"With {best.way} it is {gain:.1f} times as fast. That is another recipe: its results differ in their last "
-        f"bits, and its trials are new ones. Decide before the study is run: {settings}"
+        f"With {best.way} it is {gain:.1f} times as fast. That is another recipe with other results, and its trials "
+        f"are new ones. Decide before the study is run: {settings}"
     )

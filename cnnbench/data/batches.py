@@ -66,6 +66,7 @@ class TrainingData:
         label_N: NDArray[np.int64],
         normalization: Normalization,
         device: torch.device,
+        num_copies: int = 0,
     ) -> None:
         self.device, self.normalization = device, normalization
         with warnings.catch_warnings():  # torch warns of arrays that must not be written to; batches are copies
@@ -73,7 +74,11 @@ class TrainingData:
             self.images_NCHW = torch.from_numpy(images_NCHW)
         self.label_N = torch.from_numpy(label_N).to(device)
         self._copies_MCHW: torch.Tensor | None = None
-        if device.type != "cpu" and self.images_NCHW.nbytes < _free_bytes(device) // 2:
+        # Copies are appended there: for a moment all images are there twice.
+        num_bytes = self.images_NCHW.nbytes
+        if num_copies:
+            num_bytes += 2 * num_bytes * num_copies // len(images_NCHW) + num_bytes
+        if device.type != "cpu" and num_bytes < _free_bytes(device) // 2:
             self.images_NCHW = self.images_NCHW.to(device)
         self.is_fetched = self._home != device
         """Whether each batch comes from main memory to another device: then the next one is gathered meanwhile."""

@@ -41,12 +41,13 @@ class _Worker:
     trial: Trial | None = None
     most_beside: int = 1
     """The most trials on the same device at once while the present one has been running."""
+    is_ready: bool = False
+    """Whether it has said so; before, it imports, and may find out that it cannot use its device."""
     waits: bool = False
     """Whether it has no trial because none fits into memory beside those of others."""
+    has_ended: bool = False
     epochs: int = 0
     """Epochs that the present trial has done, those before it was resumed included."""
-    is_warm: bool = False
-    """Whether it has begun to train: before, it imports, and its trial takes nothing from the others."""
     since_s: float = 0.0
     """When the present trial began, or its last epoch was over."""
     phase: str | None = None
@@ -69,6 +70,8 @@ class Pool:
     workers: list[_Worker] = field(default_factory=list)
     _at_once: dict[str, tuple[int, float]] = field(default_factory=dict)
     """How many trials each device works on, and since when."""
+    _given_up: set[str] = field(default_factory=set)
+    """Devices on which no worker could be started, while there are others."""
 
     def run(self, trials: Sequence[Trial]) -> Iterator[TrialOutcome]:
         """Yield each trial's outcome as it comes; a worker that dies costs its trial, not the study.
@@ -78,8 +81,8 @@ class Pool:
         packing = Packing(trials)
         try:
             for device in self.devices[: len(packing.waiting)]:
-                self._give(self._start(device), packing)
-            while any(worker.trial is not None for worker in self.workers):
+                self._start(device)
+            while any(worker.trial is not None or not worker.is_ready for worker in self.workers):
                 yield from self._outcomes(packing)
                 self._grow(packing)
                 self.tick()
@@ -113,6 +116,7 @@ class Pool:
         worker.most_beside, worker.epochs, worker.phase = 1, 0, None
         if worker.waits:
             return
+        worker.has_ended = worker.trial is None
         with contextlib.suppress(OSError):  # a worker that has died meanwhile is found when it is waited for
             worker.pipe.send(worker.trial)
         for device in {other.device for other in self.workers}:
@@ -128,19 +132,20 @@ class Pool:
                 self._give(other, packing)
 
     def _outcomes(self, packing: Packing) -> Iterator[TrialOutcome]:
-        pipes = {worker.pipe: worker for worker in self.workers if worker.trial is not None}
+        pipes = {worker.pipe: worker for worker in self.workers if not worker.has_ended}
         for ready in wait(list(pipes), timeout=_TICK_S):
             worker = pipes[ready]  # type: ignore[index]  # what comes out is what went in
             try:
                 kind, content = worker.pipe.recv()
             except (EOFError, OSError):
-                yield from self._replace(worker, packing)
+                yield from self._bury(worker, packing)
                 continue
-            assert worker.trial is not None  # noqa: S101 - only busy workers are waited for
             if kind == "device":
-                self._meet(worker.device, content, packing)
-            elif kind == "started":
-                worker.epochs, worker.is_warm, worker.since_s = content, True, time.monotonic()
+                self._meet(worker, content, packing)
+                continue
+            assert worker.trial is not None  # noqa: S101 - only busy workers say anything else
+            if kind == "started":
+                worker.epochs, worker.since_s = content, time.monotonic()
                 self._count(worker.device)
                 self.observers.trial_started(worker.trial, worker.device, content)
             elif kind == "epoch":
@@ -156,18 +161,37 @@ class Pool:
                     cost = dataclasses.replace(outcome.cost, concurrent_trials=worker.most_beside)
                     outcome = dataclasses.replace(outcome, cost=cost)
                 elif outcome.error_class == "OutOfMemory":
-                    again = worker.most_beside > 1 and packing.put_aside(worker.trial)
+                    again = self._put_aside(worker, packing)
                 self._give_again(worker, packing)  # first, so that the worker does not wait for the disk
                 if not again:
                     yield outcome
 
     # -------------------------------------------------------------------------------------- shared devices
 
-    def _meet(self, device: str, about: DeviceFacts, packing: Packing) -> None:
+    def _meet(self, worker: _Worker, about: DeviceFacts, packing: Packing) -> None:
+        """Take down what a new worker says of its device, and give it its first trial."""
+        worker.is_ready = True
         if about.memory is not None:
-            packing.offer(device, *about.memory)
+            packing.offer(worker.device, *about.memory)
         if self.sharing is not None:
-            self.sharing.introduce(device, about.name)
+            self.sharing.introduce(worker.device, about.name)
+        self._give(worker, packing)
+
+    def _put_aside(self, worker: _Worker, packing: Packing) -> bool:
+        """Keep a trial that found no memory beside others for later, and let fewer run there; False if it was alone."""
+        assert worker.trial is not None  # noqa: S101 - it has just failed
+        if worker.most_beside < 2 or not packing.put_aside(worker.trial):
+            return False
+        self._retreat(worker)
+        return True
+
+    def _retreat(self, worker: _Worker) -> None:
+        """Let a device have no more trials at once than it has without this worker."""
+        if self.sharing is not None:
+            others = sum(
+                one is not worker and one.device == worker.device and one.trial is not None for one in self.workers
+            )
+            self.sharing.retreat(worker.device, others)
 
     def _see(self, worker: _Worker, trial: Trial, record: EpochRecord) -> None:
         """Let what shares the devices learn from an epoch, if all of it ran beside the same number of trials."""
@@ -181,7 +205,7 @@ class Pool:
 
     def _count(self, device: str) -> tuple[int, float]:
         """Return how many trials a device works on, and since when."""
-        busy = sum(one.device == device and one.trial is not None and one.is_warm for one in self.workers)
+        busy = sum(one.device == device and one.trial is not None for one in self.workers)
         if self._at_once.get(device, (0, 0.0))[0] != busy:
             self._at_once[device] = busy, time.monotonic()
         return self._at_once.get(device, (0, 0.0))
@@ -190,26 +214,42 @@ class Pool:
         """Start more workers where a device may have more of them."""
         if self.sharing is None:
             return
-        for device in dict.fromkeys(self.devices):
-            there = sum(
-                worker.device == device and (worker.trial is not None or worker.waits) for worker in self.workers
-            )
+        for device in dict.fromkeys(device for device in self.devices if device not in self._given_up):
+            there = sum(worker.device == device and not worker.has_ended for worker in self.workers)
             for _ in range(min(self.sharing.limit(device) - there, len(packing.waiting))):
-                self._give(self._start(device), packing)
+                self._start(device)
 
-    def _replace(self, worker: _Worker, packing: Packing) -> Iterator[TrialFailure]:
-        """Put a new worker in the place of one that died, and yield the failure of its trial, if that is its end."""
+    # -------------------------------------------------------------------------------------- workers that die
+
+    def _bury(self, worker: _Worker, packing: Packing) -> Iterator[TrialFailure]:
+        """Go on without a worker that died: its trial fails, and another worker comes.
+
+        One that had no trial is not replaced while others are there, and costs none: it could not start, or waited for
+        memory.
+        """
         worker.process.join()
         worker.pipe.close()
         self.workers.remove(worker)
-        trial, code = worker.trial, worker.process.exitcode or 0
-        assert trial is not None  # noqa: S101 - only busy workers are waited for
+        alive = [one for one in self.workers if not one.has_ended]
+        others = [one for one in alive if one.device == worker.device]
+        if worker.trial is None and alive:
+            if others:
+                self._retreat(worker)
+            else:
+                self._given_up.add(worker.device)
+            return
+        trial, code = worker.trial or packing.next(worker.device, ()), worker.process.exitcode or 0
+        if trial is None:
+            return
         why = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
         hint = "; the machine may have run out of memory" if -code == signal.SIGKILL else ""
         # Where main memory is short, the system kills a process rather than refuse it memory.
-        again = code == -signal.SIGKILL and worker.most_beside > 1 and packing.put_aside(trial)
+        again = code == -signal.SIGKILL and worker.trial is not None and self._put_aside(worker, packing)
+        for other in others:
+            if other.waits:
+                self._give(other, packing)
         if packing:
-            self._give_again(self._start(worker.device), packing)
+            self._start(worker.device)
         if not again:
             message = f"the worker process {why}{hint}."
             yield TrialFailure(trial, "WorkerDied", message, "", worker.epochs or None)

@@ -46,7 +46,9 @@ class Pace:
         """Take down how long a trial took."""
         trial, seconds = result.trial, result.cost.total_s
         kind = _kind(result.environment["device_type"], trial.flops)
-        self._rates.setdefault(kind, []).append(trial.flops / seconds)
+        # Of trials that shared a GPU, what it did for all of them: a later run is planned as one after another.
+        shared = result.cost.concurrent_trials if result.environment["device_type"] != "cpu" else 1
+        self._rates.setdefault(kind, []).append(shared * trial.flops / seconds)
         self._seconds.setdefault(tuple(trial.cell.items()), []).append(seconds)
         self._known[kind] = statistics.median(self._rates[kind])
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -53,8 +54,7 @@ class Sharing:
             trials: Those that are to be run; their size says which earlier studies are like this one.
         """
         self._most = most
-        flops = [trial.flops_per_image[0] for trial in trials]
-        self._size = f"1e{round(math.log10(max(statistics.median(flops), 1.0)))}" if flops else "1e0"
+        self._steps = _steps(trials)
         self._devices: dict[str, _Device] = {}
 
     def limit(self, device: str) -> int:
@@ -68,7 +68,8 @@ class Sharing:
             of.name = name
             known = _kept().get(self._key(name))
             if known is not None and not of.seconds:
-                of.limit, of.settled = min(known, self._most), True
+                limit, is_open = known
+                of.limit, of.settled = min(limit, self._most), not is_open or limit >= self._most
 
     def see(self, device: str, at_once: int, kind: Hashable, wall_s: float) -> None:
         """Learn from an epoch during which the number of trials on its device did not change.
@@ -88,25 +89,44 @@ class Sharing:
             return
         if gain < _WORTH:
             of.limit, of.settled = of.accepted, True
-            self._keep(of)
+            self._keep(of, is_open=False)
         else:
             of.accepted, of.limit = of.limit, min(2 * of.limit, self._most)
             of.settled = of.limit == of.accepted
+            self._keep(of, is_open=True)
+
+    def retreat(self, device: str, at_once: int) -> None:
+        """Let a device have no more trials at once than these from now on: one more had no room."""
+        of = self._of(device)
+        of.limit, of.settled = max(1, min(at_once, of.limit)), True
 
     def _of(self, device: str) -> _Device:
         return self._devices.setdefault(device, _Device())
 
     def _key(self, name: str) -> str:
-        return f"{name} {self._size}"
+        return f"{name}, {self._steps}"
 
-    def _keep(self, of: _Device) -> None:
+    def _keep(self, of: _Device, *, is_open: bool) -> None:
+        """Leave to later studies what was worth it; ``is_open``: more may be."""
         if of.name is None:
             return
+        kept: dict[str, list[int | bool]] = {name: list(known) for name, known in _kept().items()}
+        kept[self._key(of.name)] = [of.accepted, is_open]
+        file = _file()
+        temporary = file.with_suffix(f".{os.getpid()}")
         try:
-            _file().parent.mkdir(parents=True, exist_ok=True)
-            _file().write_text(json.dumps({"trials_at_once": _kept() | {self._key(of.name): of.limit}}), "utf-8")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps({"trials_at_once": kept}), "utf-8")
+            temporary.replace(file)
         except OSError:
             return  # the next study finds it out again
+
+
+def _steps(trials: Sequence[Trial]) -> str:
+    """Return what the training steps of these trials are like: magnitude of their FLOPs, and precision."""
+    flops = [trial.flops_per_image[0] * trial.recipe.get("batch_size", 1) for trial in trials]
+    precisions = sorted({str(trial.recipe.get("precision", "fp32")) for trial in trials})
+    return f"1e{round(math.log10(max(statistics.median(flops or [1.0]), 1.0)))} FLOPs {' '.join(precisions)}"
 
 
 def _gain(seconds: dict[int, dict[Hashable, list[float]]], before: int, now: int) -> float | None:
@@ -125,10 +145,11 @@ def _gain(seconds: dict[int, dict[Hashable, list[float]]], before: int, now: int
     return now / before * statistics.fmean(ratios) if ratios else None
 
 
-def _kept() -> dict[str, int]:
+def _kept() -> dict[str, tuple[int, bool]]:
+    """Return by kind of device and step how many trials were worth it, and whether more may be."""
     try:
         found = json.loads(_file().read_text("utf-8"))["trials_at_once"]
-        return {str(name): int(number) for name, number in found.items() if int(number) > 0}
+        return {str(name): (int(limit), bool(is_open)) for name, (limit, is_open) in found.items() if int(limit) > 0}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 

@@ -51,6 +51,7 @@ class Measured:
     """Times as fast as declared: median, least and most of the turns."""
     ready_s: float
     """What came before the first step, seconds: above all, compiling."""
+    is_compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,9 @@ def measure_speed(
 
 
 def totals(places: Sequence[Place], session: Session) -> list[Total]:
-    """Extrapolate from the measured cells to all planned trials, by their FLOPs; a way that failed is left out.
+    """Extrapolate from the measured cells to all planned trials, by their FLOPs.
+
+    A way that was not measured everywhere is left out: one that failed, or the other precision where that is a factor.
 
     Compiling is counted once for each network, image and batch size of the plan.
     """
@@ -133,7 +136,7 @@ def totals(places: Sequence[Place], session: Session) -> list[Total]:
             place.flops / place.step_flops * place.ways[0].step_s / way.speed[0]
             for place, way in zip(places, there, strict=True)
         )
-        is_compiled = name.startswith("compile")
+        is_compiled = any(way.is_compiled for way in there)
         ready_s = len(kinds) * statistics.fmean(way.ready_s for way in there) if is_compiled else 0.0
         found.append(Total(name, seconds * all_flops / measured_flops, ready_s))
     return found
@@ -192,11 +195,14 @@ def _place(kind: _Kind, session: Session, registry: Registry, device: torch.devi
     for name, changes in _ways(recipe, compiled=compiled).items():
         changed = replace(kind.trial, recipe={**kind.trial.recipe, **changes})
         try:
-            runs[name] = _Run(Training(changed, registry, dataset, device), kind.phase)
+            training = Training(changed, registry, dataset, device)
+            if runs:
+                training.borrow_data(runs["as declared"].training)
+            runs[name] = _Run(training, kind.phase)
         except (CnnbenchError, RuntimeError) as error:
             refused[name] = (str(error).splitlines() or [type(error).__name__])[0]
-    if "as declared" not in runs:
-        return None
+        if "as declared" not in runs:
+            return None
     batch_size = min(recipe.batch_size, runs["as declared"].images_per_epoch)
     return Place(
         cell=kind.trial.cell,
@@ -218,22 +224,22 @@ class _Run:
     """A trial in the middle of a phase, of which single steps can be taken."""
 
     def __init__(self, training: Training, phase: Phase) -> None:
-        self._training, self._phase, self._epoch = training, phase, 0
+        self.training, self._phase, self._epoch = training, phase, 0
+        training.data(phase.size_px)  # what is read and moved first, whichever way
         began = time.perf_counter()
         training.enter_phase(phase, on_features=False)
         self.ready_s = time.perf_counter() - began
         self.images_per_epoch = training.examples_per_epoch
-        began = time.perf_counter()
-        self.steps(1)
-        self.number = max(1, round(_TURN_S / (time.perf_counter() - began)))
+        self.steps(2)  # the first ones fetch memory
+        self.number = max(1, round(_TURN_S / self.steps(2)))
         """Steps of a turn."""
 
     def steps(self, number: int) -> float:
         """Take some steps; return the time of one, seconds."""
         taken, seconds = 0, 0.0
         while taken < number:
-            most = min(number - taken, self._training.steps_per_epoch)
-            seconds += self._training.time_steps(self._phase, self._epoch, most)
+            most = min(number - taken, self.training.steps_per_epoch)
+            seconds += self.training.time_steps(self._phase, self._epoch, most)
             self._epoch += 1
             taken += most
         return seconds / number
@@ -250,4 +256,5 @@ def _in_turn(runs: Mapping[str, _Run]) -> Iterator[Measured]:
     for name, run in runs.items():
         ratios = [here / there for here, there in zip(seconds["as declared"], seconds[name], strict=True)]
         speed = (statistics.median(ratios), min(ratios), max(ratios))
-        yield Measured(name, statistics.median(seconds[name]), speed, run.ready_s)
+        is_compiled = run.training.recipe.compile
+        yield Measured(name, statistics.median(seconds[name]), speed, run.ready_s, is_compiled)

@@ -10,6 +10,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from cnnbench.environment import device_name, tune_process, tune_torch
 from cnnbench.execute.packing import memory_of
 from cnnbench.registry import Registry
@@ -106,6 +108,8 @@ def worker_main(
             outcome: TrialOutcome = run_trial(
                 request_for(trial, setup, device), registry, setup.datasets[trial.data_fingerprint], PipeListener(pipe)
             )
+            if device.startswith("cuda"):  # what torch keeps for itself is for trials of other processes, too
+                torch.cuda.empty_cache()
             pipe.send(("done", outcome))
     # Leave at once: what the parent had open at the fork (its lock, its display) is not ours to flush or release.
     os._exit(0)

@@ -40,9 +40,6 @@ _COSTS = (
     "features_reused",
 )
 
-_DECLARED = frozenset({"precision", "compiler"})
-"""Facts of a trial's environment that its recipe decides."""
-
 
 @dataclass(frozen=True)
 class Study:
@@ -119,12 +116,18 @@ class Study:
         row.update({info.response.name: read_response(trial, info.response) for info in self.responses})
         row.update({name: getattr(trial.cost, name) for name in _COSTS})
         row["num_examples"] = trial.num_examples.get("test") or trial.num_examples.get("validation")
-        # Precision and compiling are parts of the recipe: where trials differ in them, the study has made them factors.
-        facts = json.dumps(
-            {key: fact for key, fact in trial.environment.items() if key not in _DECLARED}, sort_keys=True
-        )
-        row["environment_key"] = hashlib.sha256(facts.encode()).hexdigest()[:12]
+        facts = {key: fact for key, fact in trial.environment.items() if key not in self._declared_facts}
+        row["environment_key"] = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
         return row
+
+    @cached_property
+    def _declared_facts(self) -> frozenset[str]:
+        """Facts of the trials' environments that their recipes decide: where they differ, the study made them factors.
+
+        The precision is one, and whether there was a compiler; but two compilers are two environments.
+        """
+        compilers = {trial.environment.get("compiler") for trial in self.stored} - {None}
+        return frozenset({"precision", "compiler"} if len(compilers) < 2 else {"precision"})
 
     @property
     def curves(self) -> xr.Dataset:

@@ -13,6 +13,7 @@ import copy
 import itertools
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from cnnbench.plugin import EvaluationBatch, ParameterGroup, Progress, component
 from cnnbench.spec import Recipe
 from cnnbench.train.evaluate import Evaluator, compute_metrics, metric_infos, predictions
 from cnnbench.train.features import FeatureData, cut_network, feature_key
-from cnnbench.train.forward import Forward
+from cnnbench.train.forward import Forward, compiling_explained
 from cnnbench.train.lr_finder import find_lr
 from cnnbench.train.pooling import pool_before_relu
 from cnnbench.types import EpochRecord, Predictions
@@ -220,11 +221,11 @@ class Training:
         # A compiled network is another one for each number of images; the last batch of an epoch may be smaller.
         last = self.examples_per_epoch % self.recipe.batch_size
         for batch_size in (self.recipe.batch_size, *((last,) if self.recipe.compile and last else ())):
-            index_B = torch.from_numpy(self.parts.train[:batch_size])
+            index_B = torch.from_numpy(self.train_examples[:batch_size])
             inputs_B, label_B = data.batch(index_B, self.augmentations, generator)
-            # Compiled networks are recorded on a GPU: run, recorded, and replayed for the first time.
-            for _ in range(3 if self.recipe.compile and self.device.type == "cuda" else 1):
-                optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
+            # Forwards and backwards are compiled here.
+            with compiling_explained(network) if self.recipe.compile else nullcontext():
                 self.loss(copied, inputs_B, label_B).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
         self._synchronize()
@@ -245,7 +246,8 @@ class Training:
             self._set_mode(network)
             return self._new_optimizer(phase, trainable_groups(self.model, network))
 
-        self.found_lr = self.base_lr = find_lr(finder, self.network, make_optimizer, batches(), self.loss)
+        with compiling_explained(self.network) if self.recipe.compile else nullcontext():
+            self.found_lr = self.base_lr = find_lr(finder, self.network, make_optimizer, batches(), self.loss)
 
     # -------------------------------------------------------------------------------------------- epochs
 
@@ -376,12 +378,17 @@ class Training:
 
     # -------------------------------------------------------------------------------------------- parts
 
+    def borrow_data(self, other: Training) -> None:
+        """Use the images of another training on the same device, whose recipe asks for the same ones."""
+        self._data = other._data
+
     def data(self, size_px: int) -> TrainingData:
         """Return the images at one size."""
         if size_px not in self._data:
             images_NCHW = self.dataset.images_NCHW(size_px, self.recipe.resize)
             normalization = Normalization.of(self.recipe.normalization, images_NCHW, self.parts.train)
-            data = TrainingData(images_NCHW, self.dataset.labels_N(), normalization, self.device)
+            num_copies = len(self.copies.source_M) if self.copies is not None else 0
+            data = TrainingData(images_NCHW, self.dataset.labels_N(), normalization, self.device, num_copies)
             if self.copies is not None:
                 data.add_copies(self.copies.make(data.images_NCHW, self.device), self.copies.source_M)
             self._data[size_px] = data

@@ -256,13 +256,13 @@ class _PeakMemory:
 
 
 def _peak_memory_bytes(device: torch.device) -> int:
-    """Return the peak since the last look: allocated on a GPU, this process's own on a CPU.
+    """Return the peak since the last look: what torch held of a GPU, this process's own on a CPU.
 
     Pages of files do not count where the system tells them apart (Linux): they are the images that were read, shared by
     all workers, and the system takes them back where memory is short.
     """
     if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
+        return int(torch.cuda.max_memory_reserved(device))
     with contextlib.suppress(OSError, KeyError):
         lines = Path("/proc/self/status").read_text("ascii", "replace").splitlines()
         status = dict(line.split(":", 1) for line in lines)

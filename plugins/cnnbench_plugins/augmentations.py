@@ -249,6 +249,8 @@ class GaussianNoise(Augmentation):
 
         sigma_B = self.low + (self.high - self.low) * torch.rand(len(images_BCHW), generator=rng)
         noise_BCHW = sigma_B[:, None, None, None] * torch.randn(images_BCHW.shape, generator=rng)
+        if images_BCHW.is_cuda:  # so much is fetched without waiting only from pinned memory
+            noise_BCHW = noise_BCHW.pin_memory()
         return (images_BCHW + noise_BCHW.to(images_BCHW.device, non_blocking=True)).clamp(0, 1)
 
 

@@ -66,7 +66,6 @@ def test_a_study_runs_to_its_report_and_again_in_no_time(study_path: Path, tmp_p
     assert report.stdout.strip() != ""
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="relies on the death signal of Linux to end the workers")
 def test_the_ways_to_train_are_measured_and_nothing_is_left_behind(study_path: Path, tmp_path: Path, run: CommandLine):
     done = run("speed", str(study_path), cwd=tmp_path)
 
@@ -77,6 +76,7 @@ def test_the_ways_to_train_are_measured_and_nothing_is_left_behind(study_path: P
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="relies on the death signal of Linux to end the workers")
 def test_a_killed_study_goes_on_and_ends_bit_for_bit_like_an_uninterrupted_one(
     study_path: Path, tmp_path: Path, run: CommandLine
 ):

@@ -325,9 +325,7 @@ def test_an_interruption_keeps_what_is_finished(study: StudyFile, options: RunOp
     assert multiprocessing.active_children() == []
 
 
-def test_a_device_gets_more_workers_as_long_as_they_make_it_faster(
-    study: StudyFile, options: RunOptions, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_device_gets_more_workers_as_long_as_they_make_it_faster(session: Session, monkeypatch: pytest.MonkeyPatch):
     """Trials that sleep do not mind each other; those that were begun alone say how long an epoch takes alone."""
 
     def run_trial(request: TrialRequest, *others: Any) -> TrialOutcome:
@@ -341,21 +339,16 @@ def test_a_device_gets_more_workers_as_long_as_they_make_it_faster(
         return result
 
     monkeypatch.setattr("cnnbench.execute.worker.run_trial", run_trial)
-    registry = Registry.discover()
-    session = open_session(study, registry, options)
-    session.folder.create()
-    setup = WorkerSetup(session.datasets, session.folder.path / "checkpoints", 30.0)
     sharing = Sharing(2, session.pending)
 
-    pool = Pool(registry, setup, ["cpu"], registry.observers(), lambda: None, sharing)
-    outcomes = list(pool.run(session.pending))
+    outcomes = list(sharing_pool(session, sharing).run(session.pending))
 
     assert {outcome.trial.id for outcome in outcomes} == {trial.id for trial in session.pending}
     at_once = [outcome.cost.concurrent_trials for outcome in outcomes if isinstance(outcome, TrialResult)]
     assert sharing.limit("cpu") == max(at_once) == 2
 
 
-def test_workers_beyond_the_limit_are_sent_home(study: StudyFile, options: RunOptions, side_by_side: Path):
+def test_workers_beyond_the_limit_are_sent_home(session: Session, side_by_side: Path):
     class Narrowing(Sharing):
         """Has two trials at once until the first of them is over."""
 
@@ -363,15 +356,109 @@ def test_workers_beyond_the_limit_are_sent_home(study: StudyFile, options: RunOp
             del device
             return 1 if len(list(side_by_side.iterdir())) > 2 else 2
 
-    registry = Registry.discover()
-    session = open_session(study, registry, options)
-    session.folder.create()
-    setup = WorkerSetup(session.datasets, session.folder.path / "checkpoints", 30.0)
-    pool = Pool(registry, setup, ["cpu"], registry.observers(), lambda: None, Narrowing(2, session.pending))
-
-    outcomes = list(pool.run(session.pending))
+    outcomes = list(sharing_pool(session, Narrowing(2, session.pending)).run(session.pending))
 
     assert len(outcomes) == len(session.pending) == 4
     last = outcomes[-1]
     assert isinstance(last, TrialResult)
     assert last.cost.concurrent_trials == 1
+
+
+def sharing_pool(session: Session, sharing: Sharing | None, devices: tuple[str, ...] = ("cpu",)) -> Pool:
+    registry = Registry.discover()
+    session.folder.create()
+    setup = WorkerSetup(session.datasets, session.folder.path / "checkpoints", 30.0)
+    return Pool(registry, setup, devices, registry.observers(), lambda: None, sharing)
+
+
+@pytest.mark.usefixtures("side_by_side")
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_worker_that_cannot_start_beside_others_costs_no_trial(
+    session: Session, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, shared: bool
+):
+    """As on a GPU that takes one process only."""
+
+    def name_of(_: str) -> str:
+        try:
+            (tmp_path / "taken").touch(exist_ok=False)
+        except FileExistsError:
+            os._exit(1)
+        return "takes one"
+
+    class FourAtOnce(Sharing):
+        """Begins with four trials at once."""
+
+        def _of(self, device: str) -> Any:
+            of = super()._of(device)
+            if not of.settled:
+                of.limit = 4
+            return of
+
+    monkeypatch.setattr("cnnbench.execute.worker.device_name", name_of)
+    sharing = FourAtOnce(4, session.pending) if shared else None
+
+    outcomes = list(sharing_pool(session, sharing, ("cpu",) if shared else ("cpu", "cpu", "cpu")).run(session.pending))
+
+    assert all(isinstance(outcome, TrialResult) for outcome in outcomes)
+    assert len(outcomes) == 4
+    assert sharing is None or sharing.limit("cpu") == 1
+
+
+def test_where_no_worker_can_start_every_trial_fails_and_the_run_ends(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("cnnbench.execute.worker.device_name", lambda _: os._exit(7))
+
+    outcomes = list(sharing_pool(session, None, ("cpu", "cpu")).run(session.pending))
+
+    assert len(outcomes) == 4
+    assert all(isinstance(one, TrialFailure) and "exit status 7" in one.message for one in outcomes)
+
+
+def test_a_trial_without_room_beside_others_ends_the_growth(
+    session: Session, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """Trials that fill more than half of a device: the second one finds no memory, and no third one is tried."""
+
+    def run_trial(request: TrialRequest, *others: Any) -> TrialOutcome:
+        listener = others[-1]
+        result = outcome_of(request.trial, 0.5)
+        assert isinstance(result, TrialResult)
+        listener.started(0)
+        try:
+            (tmp_path / "taken").touch(exist_ok=False)
+        except FileExistsError:
+            (tmp_path / f"refused {request.trial.id}").touch()
+            return TrialFailure(request.trial, "OutOfMemory", "no more", "", 0)
+        for _ in range(8):
+            time.sleep(0.05)
+            listener.epoch(result.epochs[0])
+        (tmp_path / "taken").unlink()
+        return result
+
+    monkeypatch.setattr("cnnbench.execute.worker.run_trial", run_trial)
+    sharing = Sharing(4, session.pending)
+
+    outcomes = list(sharing_pool(session, sharing).run(session.pending))
+
+    assert all(isinstance(outcome, TrialResult) for outcome in outcomes)
+    assert len(outcomes) == 4
+    assert len(list(tmp_path.glob("refused *"))) == 1
+    assert sharing.limit("cpu") == 1
+
+
+def test_a_device_without_workers_is_given_up_while_others_work(session: Session):
+    sharing = Sharing(4, session.pending)
+    pool = sharing_pool(session, sharing, ("broken", "cpu"))
+    dead, works = (pool._start("cpu") for _ in range(2))
+    dead.device = "broken"
+    dead.process.kill()
+    packing = Packing(session.pending)
+    try:
+        assert list(pool._bury(dead, packing)) == []
+        assert pool.workers == [works]
+        pool._grow(packing)
+        assert pool.workers == [works]
+        assert len(packing.waiting) == len(session.pending)
+    finally:
+        pool._stop()

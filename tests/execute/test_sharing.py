@@ -109,14 +109,16 @@ def test_what_was_found_is_kept_for_such_a_device_and_such_networks():
     first.introduce(GPU, "NVIDIA X")
     assert play(first, full_at(4), ("epoch",)) == 4
 
-    def begins_with(name: str, flops: float, most: int = 32) -> int:
-        later = Sharing(most, [a_trial(flops)])
+    def begins_with(name: str, flops: float, most: int = 32, **recipe: Any) -> int:
+        later = Sharing(most, [dataclasses.replace(a_trial(flops), recipe=recipe)])
         later.introduce(GPU, name)
         return later.limit(GPU)
 
     assert begins_with("NVIDIA X", 2e6) == 4
     assert begins_with("NVIDIA X", 2e6, most=3) == 3
     assert begins_with("NVIDIA X", 1e9) == 1
+    assert begins_with("NVIDIA X", 1e6, batch_size=512) == 1
+    assert begins_with("NVIDIA X", 1e6, precision="bf16") == 1
     assert begins_with("NVIDIA Y", 1e6) == 1
 
 
@@ -129,14 +131,25 @@ def test_what_is_known_is_not_measured_again():
     assert play(later, full_at(32), ("epoch",)) == 4
 
 
-def test_a_limit_that_is_not_the_devices_is_not_kept():
+def test_where_cores_ended_it_a_later_study_goes_on():
     """Few cores say nothing about what the device could do."""
     first = Sharing(2, [a_trial(1e6)])
     first.introduce(GPU, "NVIDIA X")
     assert play(first, full_at(16), ("epoch",)) == 2
     later = Sharing(32, [a_trial(1e6)])
     later.introduce(GPU, "NVIDIA X")
-    assert later.limit(GPU) == 1
+    assert later.limit(GPU) == 2
+    assert play(later, full_at(16), ("epoch",)) == 16
+
+
+def test_where_one_more_has_no_room_it_stays_at_that():
+    sharing = Sharing(32, [])
+    for _ in range(3):
+        sharing.see(GPU, 1, "epoch", 1.0)
+    sharing.retreat(GPU, 1)
+    assert play(sharing, full_at(32), ("epoch",)) == 1
+    sharing.retreat(GPU, 0)
+    assert sharing.limit(GPU) == 1
 
 
 @pytest.mark.parametrize(
@@ -176,7 +189,9 @@ def test_timed_trials_share_nothing(session: Session, options: RunOptions):
     assert study_module._sharing(timed, dataclasses.replace(options, workers=None), ["cuda:0"]) is None
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"trials_at_once": {"NVIDIA X 1e6": "many"}}', '{"trials_at_once": 3}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"trials_at_once": {"NVIDIA X, 1e6 FLOPs fp32": ["many", 1]}}', '{"trials_at_once": 3}']
+)
 def test_a_broken_file_is_nothing(content: str):
     module._file().parent.mkdir()
     module._file().write_text(content, "utf-8")

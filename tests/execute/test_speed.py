@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,10 @@ def a_place(session: Session, flops: float, **speeds: float) -> Place:
         batch_size=16,
         flops=flops,
         step_flops=flops / 100,
-        ways=tuple(Measured(way, 0.1 / speed, (speed, speed, speed), 30.0) for way, speed in ways.items()),
+        ways=tuple(
+            Measured(way, 0.1 / speed, (speed, speed, speed), 30.0, is_compiled=way == "compile = true")
+            for way, speed in ways.items()
+        ),
         refused={},
     )
 
@@ -177,6 +181,23 @@ def test_a_way_that_failed_somewhere_is_not_extrapolated(ways: Session):
     total = sum(trial.flops for trial in ways.plan.trials)
     places = [a_place(ways, total / 2, precision_bf16=2.0), a_place(ways, total / 2)]
     assert [one.way for one in totals(places, ways)] == ["as declared"]
+
+
+def test_ways_that_were_not_measured_everywhere_are_said_to_be_not_compared(ways: Session):
+    """As where the precision is a factor, so that the other one is another one in each place."""
+    total = sum(trial.flops for trial in ways.plan.trials)
+    text = told([a_place(ways, total / 2, precision_bf16=2.0), a_place(ways, total / 2, precision_fp32=0.5)], ways)
+
+    assert "precision = bf16, precision = fp32 not measured everywhere, so not compared;" in text
+    assert "No other way that was measured everywhere is worth it." in text
+
+
+def test_a_declared_way_that_is_compiled_is_billed_for_it(ways: Session):
+    place = a_place(ways, sum(trial.flops for trial in ways.plan.trials), compile_false=0.9)
+    compiled = dataclasses.replace(place.ways[0], is_compiled=True)
+    declared, plain = totals([dataclasses.replace(place, ways=(compiled, *place.ways[1:]))], ways)
+    assert declared.ready_s > 0
+    assert plain.ready_s == 0
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from cnnbench.data.batches import Normalization, TrainingData
 from cnnbench.environment import tune_torch
@@ -20,6 +21,7 @@ from cnnbench.spec import Ref
 from cnnbench.train.loop import Training
 
 DEVICE = torch.device("meta")
+COPIES = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
 
 
 class Copies(TorchDispatchMode):
@@ -31,10 +33,17 @@ class Copies(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is torch.ops.aten._to_copy.default and args[0].device != DEVICE:
-            is_moved = kwargs.get("device", args[0].device) == DEVICE
-            self.waited_for += is_moved and not kwargs.get("non_blocking", False)
-        return func(*args, **kwargs)
+        tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor)]
+        result = func(*args, **kwargs)
+        # A scalar on the CPU is an argument of a kernel; everything else that is not there has to be sent.
+        from_here = any(one.device.type == "cpu" and one.ndim for one in tensors)
+        involved = [*tensors, *(one for one in tree_leaves(result) if isinstance(one, torch.Tensor))]
+        is_there = any(one.device == DEVICE for one in involved)
+        is_fetched_by_itself = func in COPIES and (
+            kwargs.get("non_blocking", False) or any(one is True for one in args)
+        )
+        self.waited_for += from_here and is_there and not is_fetched_by_itself
+        return result
 
 
 @pytest.fixture(autouse=True)
@@ -65,9 +74,19 @@ def test_an_epoch_neither_reads_nor_waits(training: Training):
 
 
 def test_the_watcher_sees_what_waits():
+    here, there, index = torch.ones(3), torch.ones(3, device=DEVICE), torch.tensor([0, 2])
     with Copies() as copies:
-        torch.ones(3).to(DEVICE)
-        torch.ones(3).to(DEVICE, non_blocking=True)
+        here.to(DEVICE, non_blocking=True)
+        there.copy_(here, non_blocking=True)
+        there + torch.tensor(2.0)
+    assert copies.waited_for == 0
+    waits = (lambda: here.to(DEVICE), lambda: there.copy_(here), lambda: there[index])
+    for wait in waits:
+        with Copies() as copies:
+            wait()
+        assert copies.waited_for == 1
+    with Copies() as copies:
+        there[:] = here
     assert copies.waited_for == 1
     with pytest.raises((RuntimeError, NotImplementedError)):
         float(torch.ones((), device=DEVICE))

@@ -38,10 +38,10 @@ def environment_sentences(data: AnalysisInput, trials: Trials, kept_N: NDArray[n
     cell_N, replicate_N = trials.cell_N[kept_N], trials.replicate_N[kept_N]
     each = ", ".join(f"{count} in {key}" for key, count in zip(keys, np.bincount(env_N), strict=True))
     begin = f"Trials of {len(keys)} environments are put together as the analysis asks ({each})"
-    if data.paired and _is_one_each(replicate_N, env_N):
-        return [f"{begin}; each replicate ran in one of them, so that no comparison within replicates is affected."]
     if _is_balanced(cell_N, env_N):
-        return [f"{begin}; every cell has the same share of each."]
+        within = data.paired and _is_one_each(replicate_N, env_N)
+        means = "; each replicate ran in one of them, so that no comparison within replicates is affected."
+        return [f"{begin}{means if within else '; every cell has the same share of each.'}"]
     full = grid(data.factors)
     told_apart = []
     for factor in data.factors:

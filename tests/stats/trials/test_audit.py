@@ -118,6 +118,23 @@ def test_an_environment_for_each_level_cannot_be_told_from_the_factor(study: Mak
     assert "more than one level of depth and of regime" in by_cell
 
 
+def test_plots_in_environments_of_their_own_are_told_apart_by_nothing(study: MakeStudy, simulate: Simulate):
+    """Replicates are nested in the factor, so that each ran in one environment: that does not help."""
+    frame = simulate(FACTORS, lambda _: 0.5)
+    frame["replicate"] += 10 * (frame["depth"] == 18)
+    nested = pooled(frame, study, lambda row: "gpu" if row.depth == 18 else "cpu", nested_in=("depth",))
+    assert "no environment has more than one level of depth" in nested
+
+
+def test_incomplete_replicates_in_environments_of_their_own_are_not_said_to_be_safe(
+    study: MakeStudy, simulate: Simulate
+):
+    frame = simulate(FACTORS, lambda _: 0.5)
+    frame = frame[(frame["replicate"] > 1) | (frame["depth"] == 8)]
+    uneven = pooled(frame, study, lambda row: "old" if row.replicate < 2 else "new")
+    assert uneven.endswith("differences between cells may be partly theirs.")
+
+
 def test_unequal_shares_of_environments_are_told(study: MakeStudy, simulate: Simulate):
     frame = simulate(FACTORS, lambda _: 0.5)
     uneven = pooled(frame, study, lambda row: "gpu" if row.depth == 18 and row.replicate > 1 else "cpu")
