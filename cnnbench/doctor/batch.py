@@ -56,7 +56,7 @@ def check_batch(subject: NetworkSubject, training: Training, seconds: float) -> 
     started = time.perf_counter()
     size_px = max(phase.size_px for phase in training.recipe.phases)
     index_B = _balanced(training, IMAGES)
-    images_BCHW, label_B = training.data(size_px).batch(torch.from_numpy(index_B), (), None)
+    images_BCHW, label_B = training.examples.images(size_px).batch(torch.from_numpy(index_B), (), None)
     untrained = copy.deepcopy(training.network)
 
     def own(network: nn.Module) -> torch.optim.Optimizer:
@@ -103,7 +103,7 @@ def check_batch(subject: NetworkSubject, training: Training, seconds: float) -> 
 
 def _balanced(training: Training, num: int) -> np.ndarray:
     """Return training examples that take turns between the classes."""
-    train = training.parts.train
+    train = training.examples.parts.train
     label_N = training.dataset.labels_N()[train]
     order = np.argsort(label_N, kind="stable")
     first = np.searchsorted(label_N[order], label_N[order])

@@ -30,8 +30,8 @@ TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
 
 def check_evaluation(subject: NetworkSubject, training: Training) -> Diagnosis:
     """Evaluate twice in the dataset's order, once shuffled, and once one class alone; and compare."""
-    part = "test" if training.parts.test.size else "validation"
-    indices: NDArray[np.int64] = getattr(training.parts, part)
+    part = "test" if training.examples.parts.test.size else "validation"
+    indices: NDArray[np.int64] = getattr(training.examples.parts, part)
     indices = indices[np.linspace(0, len(indices) - 1, min(len(indices), EXAMPLES)).astype(np.int64)]
     order = np.random.default_rng(0).permutation(len(indices))
     label_N = torch.from_numpy(training.dataset.labels_N()[indices])
@@ -83,7 +83,7 @@ def check_evaluation(subject: NetworkSubject, training: Training) -> Diagnosis:
 
 
 def _logits_NK(training: Training, indices: NDArray[np.int64]) -> torch.Tensor:
-    data = training.data(training.recipe.phases[-1].size_px)
+    data = training.examples.images(training.recipe.phases[-1].size_px)
     return training.evaluator.logits_NK(training.network, data, indices, "plain")
 
 

@@ -172,10 +172,10 @@ def _probe(subject: NetworkSubject, registry: Registry, device: torch.device, se
     training.enter_phase(phase)  # takes one step on copies
     step_s = time.perf_counter() - started
     affordable = int(seconds * training.recipe.batch_size / step_s / FEWEST_EPOCHS)
-    training.copies = None  # they would be copies of images that are kept out here
-    training.parts = _smaller(training.parts, training.dataset.labels_N(), affordable)
+    training.examples.copies = None  # they would be copies of images that are kept out here
+    training.examples.parts = _smaller(training.examples.parts, training.dataset.labels_N(), affordable)
     training.splits = ("validation", "test")  # `test` holds what is kept out of training
-    if len(training.parts.train) < min(FEWEST_TRAINED, affordable + 1):
+    if len(training.examples.parts.train) < min(FEWEST_TRAINED, affordable + 1):
         return None
     accuracy, epoch = 0.0, 0
     while epoch < MOST_EPOCHS and accuracy < _LEARNT and not _is_over(started, _SHARE_AT_FULL_RATE * seconds):
@@ -186,16 +186,16 @@ def _probe(subject: NetworkSubject, registry: Registry, device: torch.device, se
     steps = 0
     while not outputs or (steps < SETTLING_STEPS and not _is_over(started, seconds)):
         record, outputs = training.run_epoch(slow, epoch, epoch)
-        steps, epoch = steps + training.steps_per_epoch, epoch + 1
+        steps, epoch = steps + training.examples.steps_per_epoch, epoch + 1
     by_split = {one.split: one for one in outputs}
     num_classes = len(subject.data.class_names)
-    shown = training.parts.train[:MOST_HELD_OUT]
+    shown = training.examples.parts.train[:MOST_HELD_OUT]
     seen = _evaluated(training, shown, num_classes)
     if has_learnt(float(record.values["train_accuracy"]), seen.baseline):
         _renew_statistics(training, shown)
     return Probed(
         epochs=epoch,
-        images=len(training.parts.train),
+        images=len(training.examples.parts.train),
         training=float(record.values["train_accuracy"]),
         seen=seen,
         kept_out=_answers(by_split["test"], num_classes),
@@ -210,7 +210,7 @@ def _is_over(started: float, seconds: float) -> bool:
 
 
 def _evaluated(training: Training, indices: NDArray[np.int64], num_classes: int) -> Answers:
-    data = training.data(training.recipe.phases[0].size_px)
+    data = training.examples.images(training.recipe.phases[0].size_px)
     logits_NK = training.evaluator.logits_NK(training.network, data, indices, "plain")
     return Answers(logits_NK.argmax(dim=1).numpy(), training.dataset.labels_N()[indices], num_classes)
 
@@ -224,7 +224,7 @@ def _renew_statistics(training: Training, indices: NDArray[np.int64]) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # the mean of all batches
         norm.train()
-    data = training.data(training.recipe.phases[0].size_px)
+    data = training.examples.images(training.recipe.phases[0].size_px)
     for images_BCHW, label_B in data.evaluation_batches(indices, max(training.recipe.batch_size, 2)):
         if len(label_B) > 1:
             training.network(images_BCHW)

@@ -74,12 +74,13 @@ def check_start(subject: NetworkSubject, training: Training) -> Diagnosis:
 @torch.no_grad()
 def _first_outputs(training: Training) -> tuple[torch.Tensor, torch.Tensor]:
     """Return logits and labels of the first training images, in training mode, as the first step sees them."""
-    data = training.data(training.recipe.phases[0].size_px)
+    data = training.examples.images(training.recipe.phases[0].size_px)
     seeds = (training.seeds["order"], training.seeds["augment"], 0)
     training.network.train()
     outputs, labels, num = [], [], 0
     batch_size = min(training.recipe.batch_size, IMAGES)
-    for images_BCHW, label_B in data.training_batches(training.parts.train, batch_size, seeds, training.augmentations):
+    train = training.examples.parts.train
+    for images_BCHW, label_B in data.training_batches(train, batch_size, seeds, training.augmentations):
         with autocast(training.device, training.recipe.precision):
             outputs.append(training.network(images_BCHW).float())
         labels.append(label_B)

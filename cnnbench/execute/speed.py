@@ -196,8 +196,8 @@ def _place(kind: _Kind, session: Session, registry: Registry, device: torch.devi
         changed = replace(kind.trial, recipe={**kind.trial.recipe, **changes})
         try:
             training = Training(changed, registry, dataset, device)
-            if runs:
-                training.borrow_data(runs["as declared"].training)
+            if runs:  # the same ones, which need not be there twice
+                training.examples = runs["as declared"].training.examples
             runs[name] = _Run(training, kind.phase)
         except (CnnbenchError, RuntimeError) as error:
             refused[name] = (str(error).splitlines() or [type(error).__name__])[0]
@@ -225,11 +225,11 @@ class _Run:
 
     def __init__(self, training: Training, phase: Phase) -> None:
         self.training, self._phase, self._epoch = training, phase, 0
-        training.data(phase.size_px)  # what is read and moved first, whichever way
+        training.examples.images(phase.size_px)  # what is read and moved first, whichever way
         began = time.perf_counter()
         training.enter_phase(phase, on_features=False)
         self.ready_s = time.perf_counter() - began
-        self.images_per_epoch = training.examples_per_epoch
+        self.images_per_epoch = training.examples.per_epoch
         self.steps(2)  # the first ones fetch memory
         self.number = max(1, round(_TURN_S / self.steps(2)))
         """Steps of a turn."""
@@ -238,7 +238,7 @@ class _Run:
         """Take some steps; return the time of one, seconds."""
         taken, seconds = 0, 0.0
         while taken < number:
-            most = min(number - taken, self.training.steps_per_epoch)
+            most = min(number - taken, self.training.examples.steps_per_epoch)
             seconds += self.training.time_steps(self._phase, self._epoch, most)
             self._epoch += 1
             taken += most

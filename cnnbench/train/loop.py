@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from cnnbench.data import split_examples
-from cnnbench.data.batches import Normalization, TrainingData, stream_seed
-from cnnbench.data.oversample import Copies, draw_sources
+from cnnbench.data.batches import stream_seed
 from cnnbench.design import build_network, group_multipliers, trainable_groups
 from cnnbench.environment import comparability
 from cnnbench.plugin import EvaluationBatch, ParameterGroup, Progress, component_identity
 from cnnbench.spec import Recipe
 from cnnbench.train.evaluate import Evaluator, compute_metrics, metric_infos, predictions
+from cnnbench.train.examples import Examples
 from cnnbench.train.features import FeatureData, cut_network, feature_key
 from cnnbench.train.forward import Forward, compiling_explained
 from cnnbench.train.lr_finder import find_lr
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from cnnbench.data import PreparedDataset
+    from cnnbench.data.batches import TrainingData
     from cnnbench.registry import Registry
     from cnnbench.spec import Phase
     from cnnbench.train.evaluate import View
@@ -86,17 +86,14 @@ class Training:
         self.metrics = [registry.metric(ref) for ref in self.recipe.metrics]
         self.augmentations = [registry.augmentation(ref) for ref in self.recipe.augmentation]
         self.schedulers = {phase.name: registry.scheduler(phase.schedule) for phase in self.recipe.phases}
-        self.parts = split_examples(
-            dataset.labels_N(), self.recipe.split, self.seeds["split"], dataset.splits_N(), dataset.groups_N()
-        )
-        self.copies = self._drawn_copies(registry)
+        self.examples = Examples(dataset, self.recipe, self.seeds, registry, device)
         self.forward = Forward(
             device, self.recipe.precision, self.recipe.loss.label_smoothing, is_compiled=self.recipe.compile
         )
         self.evaluator = Evaluator(
             self.recipe.precision, self.augmentations, self.recipe.tta_views, self.seeds["augment"]
         )
-        self.splits = ("validation", "test") if self.parts.test.size else ("validation",)
+        self.splits = ("validation", "test") if self.examples.parts.test.size else ("validation",)
         self.network = self._new_network()
         self.groups = trainable_groups(self.model, self.network)
         self.base_lr = self.optimizer_component.lr
@@ -105,7 +102,6 @@ class Training:
         self.train_s = self.train_flops = self.evaluation_s = 0.0
         names = [phase.name for phase in self.recipe.phases]
         self._flops_per_image = dict(zip(names, trial.flops_per_image, strict=True))
-        self._data: dict[int, TrainingData] = {}
         self._feature_folder = features
         self._features: dict[str, FeatureData] = {}
         self._inputs: tuple[nn.Module, TrainingData] | None = None
@@ -113,25 +109,6 @@ class Training:
         self._unbilled: FeatureData | None = None
         """Features that were computed for the present phase; its first epoch answers for the time."""
         self.features_s, self.features_reused = 0.0, False
-
-    @property
-    def train_examples(self) -> NDArray[np.int64]:
-        """What an epoch trains on: the training part and, numbered on after the dataset's examples, copies of it."""
-        if self.copies is None:
-            return self.parts.train
-        num = self.dataset.info.num_examples
-        return np.concatenate([self.parts.train, num + np.arange(len(self.copies.source_M))])
-
-    def _drawn_copies(self, registry: Registry) -> Copies | None:
-        oversample = self.recipe.oversample
-        if oversample is None:
-            return None
-        label_N, class_names = self.dataset.labels_N(), self.dataset.info.class_names
-        count_K = np.bincount(label_N[self.parts.train], minlength=len(class_names))
-        num_K = oversample.num_copies(count_K.tolist(), class_names)
-        made_by = [registry.augmentation(ref) for ref in oversample.augmentation]
-        source_M = draw_sources(label_N, self.parts.train, num_K, self.seeds["augment"])
-        return Copies(source_M, made_by, oversample.apply, self.seeds["augment"])
 
     def _new_network(self) -> nn.Module:
         torch.manual_seed(self.seeds["init"])
@@ -158,13 +135,13 @@ class Training:
         """Return the trained rest of the network and the features of its frozen body; None where that cannot be."""
         self._unbilled = None
         *body, _ = self._multipliers(phase).values()
-        as_they_are = not self.augmentations and self.copies is None
+        as_they_are = not self.augmentations and self.examples.copies is None
         chain = tuple(self.model.chain(self.network)) if as_they_are and not any(body) else ()
         if not chain:
             return None
-        images, precision = self.data(phase.size_px), self.recipe.precision
+        images, precision = self.examples.images(phase.size_px), self.recipe.precision
         self._set_mode(self.network)
-        some_BCHW, _ = images.batch(torch.from_numpy(self.parts.train[:4]), (), None)
+        some_BCHW, _ = images.batch(torch.from_numpy(self.examples.parts.train[:4]), (), None)
         cut = cut_network(self.network, chain, some_BCHW, precision) if len(some_BCHW) > 1 else None
         if cut is None:
             return None
@@ -179,7 +156,7 @@ class Training:
 
     def _feature_facts(self, phase: Phase) -> dict[str, Any]:
         """Return what decides the features of a frozen body beside its state."""
-        normalization = self.data(phase.size_px).normalization
+        normalization = self.examples.images(phase.size_px).normalization
         return {
             "model": component_identity(self.model),
             "data": self.trial.data_fingerprint,
@@ -219,9 +196,9 @@ class Training:
         generator = torch.Generator().manual_seed(0)
         self._set_mode(copied)
         # A compiled network is another one for each number of images; the last batch of an epoch may be smaller.
-        last = self.examples_per_epoch % self.recipe.batch_size
+        last = self.examples.per_epoch % self.recipe.batch_size
         for batch_size in (self.recipe.batch_size, *((last,) if self.recipe.compile and last else ())):
-            index_B = torch.from_numpy(self.train_examples[:batch_size])
+            index_B = torch.from_numpy(self.examples.trained[:batch_size])
             inputs_B, label_B = data.batch(index_B, self.augmentations, generator)
             optimizer.zero_grad(set_to_none=True)
             # Forwards and backwards are compiled here.
@@ -258,7 +235,7 @@ class Training:
             DivergedError: The mean training loss or an output is not finite.
         """
         lr, train_s, train_cpu_s, values = self._train_epoch(phase, epoch, epoch_in_phase)
-        flops = self._flops_per_image[phase.name] * self.examples_per_epoch
+        flops = self._flops_per_image[phase.name] * self.examples.per_epoch
         self.train_s += train_s
         self.train_flops += flops
         started = time.perf_counter()
@@ -291,11 +268,11 @@ class Training:
         self._synchronize()
         train_s, train_cpu_s = time.perf_counter() - wall, time.thread_time() - cpu
         if epoch_in_phase == 0 and self._unbilled is not None:  # a resumed trial has paid before
-            share = len(self.parts.train) / len(self._unbilled.label_N)
+            share = len(self.examples.parts.train) / len(self._unbilled.label_N)
             train_s += share * self._unbilled.compute_s
             train_cpu_s += share * self._unbilled.compute_cpu_s
             self.evaluation_s += (1 - share) * self._unbilled.compute_s
-        num = self.examples_per_epoch
+        num = self.examples.per_epoch
         mean_loss = float(sums.loss) / num
         if not math.isfinite(mean_loss):
             raise DivergedError(f"the training loss became {mean_loss} in epoch {epoch} (phase `{phase.name}`).")
@@ -317,7 +294,7 @@ class Training:
         optimizer, scheduler = self.optimizer, self.schedulers[phase.name]
         assert optimizer is not None  # noqa: S101 - `enter_phase` comes first
         base_lrs = self._base_lrs(phase)
-        num_steps = self.steps_per_epoch
+        num_steps = self.examples.steps_per_epoch
         loss_sum = torch.zeros((), device=self.device)
         hits = torch.zeros((), device=self.device, dtype=torch.int64)
         multiplier = 0.0
@@ -343,32 +320,20 @@ class Training:
     def _phase_lr(self, phase: Phase) -> float:
         return phase.lr if phase.lr is not None else self.base_lr
 
-    @property
-    def examples_per_epoch(self) -> int:
-        """Training examples of an epoch, copies included; a last batch of a single one is left out."""
-        num, batch_size = len(self.train_examples), self.recipe.batch_size
-        is_alone = num % batch_size == 1 and batch_size > 1 and num > 1
-        return num - is_alone
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Training steps of an epoch."""
-        return math.ceil(self.examples_per_epoch / self.recipe.batch_size)
-
     def _trained_on(self, phase: Phase) -> tuple[nn.Module, TrainingData]:
         """Return what the present phase sends its batches through, and where they come from."""
-        return self._inputs or (self.network, self.data(phase.size_px))
+        return self._inputs or (self.network, self.examples.images(phase.size_px))
 
     def _epoch_batches(
         self, phase: Phase, epoch: int, data: TrainingData | None = None
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         seeds = (self.seeds["order"], self.seeds["augment"], epoch)
-        data = self.data(phase.size_px) if data is None else data
-        return data.training_batches(self.train_examples, self.recipe.batch_size, seeds, self.augmentations)
+        data = self.examples.images(phase.size_px) if data is None else data
+        return data.training_batches(self.examples.trained, self.recipe.batch_size, seeds, self.augmentations)
 
     def _predict(self, phase: Phase, split: str, view: View) -> Predictions:
-        indices: NDArray[np.int64] = getattr(self.parts, split)
-        images = self.data(phase.size_px)
+        indices: NDArray[np.int64] = getattr(self.examples.parts, split)
+        images = self.examples.images(phase.size_px)
         network, data = self._trained_on(phase) if view == "plain" else (self.network, images)
         logits_NK = self.evaluator.logits_NK(network, data, indices, view)
         # An argmax over NaN is still a class: such an accuracy would look like a number.
@@ -377,22 +342,6 @@ class Training:
         return predictions(split, view, indices, data.label_N.cpu()[torch.from_numpy(indices)], logits_NK)
 
     # -------------------------------------------------------------------------------------------- parts
-
-    def borrow_data(self, other: Training) -> None:
-        """Use the images of another training on the same device, whose recipe asks for the same ones."""
-        self._data = other._data
-
-    def data(self, size_px: int) -> TrainingData:
-        """Return the images at one size."""
-        if size_px not in self._data:
-            images_NCHW = self.dataset.images_NCHW(size_px, self.recipe.resize)
-            normalization = Normalization.of(self.recipe.normalization, images_NCHW, self.parts.train)
-            num_copies = len(self.copies.source_M) if self.copies is not None else 0
-            data = TrainingData(images_NCHW, self.dataset.labels_N(), normalization, self.device, num_copies)
-            if self.copies is not None:
-                data.add_copies(self.copies.make(data.images_NCHW, self.device), self.copies.source_M)
-            self._data[size_px] = data
-        return self._data[size_px]
 
     def loss(self, network: nn.Module, images_BCHW: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:
         """Return the recipe's training loss of a network on a batch."""

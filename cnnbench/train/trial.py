@@ -188,7 +188,7 @@ class _Run:
             peak_memory_bytes=self.memory.most_bytes,
             concurrent_trials=1,
             resumed=resumed,
-            train_images=len(self.records) * training.examples_per_epoch,
+            train_images=len(self.records) * training.examples.per_epoch,
             features_s=training.features_s,
             features_reused=training.features_reused,
         )

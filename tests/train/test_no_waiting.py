@@ -58,7 +58,7 @@ def training(request: pytest.FixtureRequest, session: Session, registry: Registr
     # A mean over the training part is taken on the CPU before there is anything on the device.
     trial = session.plan.trials[0]
     prepared = Training(trial, registry, session.datasets[trial.data_fingerprint], DEVICE)
-    assert prepared.data(8).is_fetched == (free == 0)
+    assert prepared.examples.images(8).is_fetched == (free == 0)
     return prepared
 
 

@@ -421,7 +421,7 @@ def test_an_epoch_has_the_steps_and_examples_that_its_batches_have(
     sizes = [len(label_B) for _, label_B in training._epoch_batches(training.recipe.phases[0], 0)]
 
     assert (sum(sizes), len(sizes)) == (examples, steps)
-    assert (training.examples_per_epoch, training.steps_per_epoch) == (examples, steps)
+    assert (training.examples.per_epoch, training.examples.steps_per_epoch) == (examples, steps)
     assert isinstance(run(trial, session, registry), TrialResult)
 
 
@@ -444,12 +444,13 @@ def test_copies_train_beside_the_images_and_are_nowhere_else(study_path: Path, r
     )
     trial = more.plan.trials[0]
     training = Training(trial, registry, more.datasets[trial.data_fingerprint], torch.device("cpu"))
-    assert training.copies is not None
-    sources, held_out = set(training.copies.source_M.tolist()), {*training.parts.validation, *training.parts.test}
+    assert training.examples.copies is not None
+    parts = training.examples.parts
+    sources, held_out = set(training.examples.copies.source_M.tolist()), {*parts.validation, *parts.test}
     label_B = torch.cat([labels for _, labels in training._epoch_batches(training.recipe.phases[0], 0)])
 
-    assert len(training.copies.source_M) == 4  # half of the four training images of each class
-    assert sources <= set(training.parts.train.tolist())
+    assert len(training.examples.copies.source_M) == 4  # half of the four training images of each class
+    assert sources <= set(training.examples.parts.train.tolist())
     assert not sources & held_out
     assert np.bincount(label_B.numpy()).tolist() == [4, 4, 4, 6, 4, 4, 4, 6, 4, 4]
     results = [run(session.plan.trials[0], session, registry) for session in (plain, more)]
