@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import typer
 from measure import (
     Regime,
     Setting,
@@ -40,6 +41,8 @@ NETS = (
     Setting(64, "squeezenet1_1", 640, 64, 3),
 )
 """Networks and sizes on which nobody should be faster; few images, because rates alone are compared."""
+DEVICE_NET = Setting(32, "resnet18", 12_800, 1024, 5)
+"""For the limit of a GPU."""
 PEAK_NETS = (NET, Setting(32, "resnet18", 640, 64, 3), Setting(128, "resnet18", 256, 64, 3))
 
 
@@ -110,6 +113,48 @@ def limit(workload: Workload, rounds: int, *, bf16: bool) -> None:
         )
     header = ["precision", "fast loop, images/s", "cnnbench, images/s", "ratio", "ratio by CPU time"]
     table("cnnbench against the loop written by hand", header, rows)
+
+
+def on_device(folder: Path, peers: Sequence[str], trials: int, rounds: int, device: Literal["cpu", "cuda"]) -> None:
+    """Goal 5: a GPU. One trial against the loop by hand, and trials an hour against the peers."""
+    large = replace(DEVICE_NET.workload(folder), device=device, batch_size=128, precision="bf16")
+    rows = []
+    for compiled in (False, True):
+        one = replace(large, is_compiled=compiled)
+        ways: dict[str, Way] = {
+            "loop on the device": partial(run_script, "loop on the device", one),
+            "cnnbench": partial(cnnbench_trials, one, 1, 1),
+        }
+        found = in_turn(ways, rounds)
+        if len(found) == len(ways):
+            hand, ours = (list(map(images_per_s, found[name])) for name in ways)
+            middle = [f"{statistics.median(values):.0f}" for values in (hand, ours)]
+            rows.append(["compiled" if compiled else "plain", *middle, spread(ours, hand)])
+    header = ["ResNet18, 32 px, bf16", "loop by hand, images/s", "cnnbench, images/s", "ratio"]
+    table("One trial on the device against the loop written by hand", header, rows)
+
+    small = replace(SMALL_NET.workload(folder), device=device)
+    ways = {way: partial(script_study, way, small, trials) for way in peers}
+    ways["cnnbench"] = partial(cnnbench_study, small, trials, None)
+    found = in_turn(ways, rounds)
+    ours = [3600 * trials / one.results_s for one in found.get("cnnbench", [])]
+    rows = []
+    for name, results in found.items():
+        theirs = [3600 * trials / one.results_s for one in results]
+        times = spread(ours, theirs) if ours else "-"
+        rows.append([name, f"{statistics.median(theirs):.0f}", times, accuracy(results)])
+    table(f"Trials an hour, {trials} small ones", ["way", "trials an hour", "cnnbench: times", "accuracy"], rows)
+
+
+def gpu(folder: Path, peers: Sequence[str], trials: int, rounds: int) -> None:
+    """Goal 5 where there is a GPU; else say that there is none."""
+    import torch
+
+    if torch.cuda.is_available():
+        typer.echo(torch.cuda.get_device_name())
+        on_device(folder, peers, trials, rounds, "cuda")
+    else:
+        typer.echo("The GPU is left out: torch finds none.")
 
 
 def resizing(workload: Workload, rounds: int) -> None:

@@ -29,6 +29,7 @@ SCRIPTS = {
     "fastai": ("fastai_script.py", "fastai"),
     "timm": ("timm_script.py", "timm"),
     "fast loop": ("fast_loop.py", "torch"),
+    "loop on the device": ("device_loop.py", "torch"),
 }
 """File, and the module that it cannot do without."""
 
@@ -95,7 +96,7 @@ def run_script(way: str, workload: Workload) -> Timed:
         command = [sys.executable, str(WAYS / SCRIPTS[way][0]), str(given)]
         # Where two scripts run side by side, a thoughtful user gives each one thread, numpy's and OpenMP's included.
         threads = {"OMP_NUM_THREADS": str(workload.threads)} if workload.threads else {}
-        wall_s, cpu_s, text = _run(way, command, threads)
+        wall_s, cpu_s, text = _run(way, command, threads, workload.device)
     return Timed(wall_s, cpu_s, [_checked(way, Report(**json.loads(text.splitlines()[-1])), workload)])
 
 
@@ -141,9 +142,11 @@ def convolution_peak(precision: str, cores: int) -> float:
     return sum(float(text.splitlines()[-1]) for text in texts)
 
 
-def _run(way: str, command: Sequence[str], variables: dict[str, str]) -> tuple[float, float, str]:
+def _run(way: str, command: Sequence[str], variables: dict[str, str], device: str = "cpu") -> tuple[float, float, str]:
     """Return wall seconds, CPU seconds of the process and its children, and what it printed."""
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore", **variables}
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", **variables}
+    if device == "cpu":
+        environment["CUDA_VISIBLE_DEVICES"] = ""
     with TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
         with out.open("wb") as to_out, err.open("wb") as to_err:
@@ -172,6 +175,7 @@ split = {{ use = "predefined" }}
 optimizer = {{ use = "sgd", lr = {lr}, momentum = 0.9 }}
 batch_size = {batch_size}
 precision = "{precision}"
+compile = {compiled}
 augmentation = [{{ use = "crop", share = 0.125 }}, "flip"]
 {phases}
 [design]
@@ -208,6 +212,7 @@ def study_text(workload: Workload, replicates: int, phases: str = "", factor: st
         lr=workload.lr,
         batch_size=workload.batch_size,
         precision=workload.precision,
+        compiled=str(workload.is_compiled).lower(),
         phases=phases or _PHASE.format(name="main", epochs=workload.epochs, size_px=workload.size_px),
         timing=timing,
         replicates=replicates,
@@ -216,8 +221,10 @@ def study_text(workload: Workload, replicates: int, phases: str = "", factor: st
     )
 
 
-def cnnbench_study(workload: Workload, trials: int, workers: int) -> Timed:
+def cnnbench_study(workload: Workload, trials: int, workers: int | None) -> Timed:
     """Run the whole study with `cnnbench study`, nothing in its cache, as on its first day.
+
+    ``workers``: None for as many as cnnbench finds useful.
 
     Raises:
         WayError: cnnbench failed, or a trial did.
@@ -226,7 +233,7 @@ def cnnbench_study(workload: Workload, trials: int, workers: int) -> Timed:
     return _run_trials(text, workload, trials, workers)
 
 
-def cnnbench_trials(workload: Workload, trials: int, workers: int) -> Timed:
+def cnnbench_trials(workload: Workload, trials: int, workers: int | None) -> Timed:
     """Run trials of one cell, ``workers`` at a time.
 
     Raises:
@@ -235,8 +242,8 @@ def cnnbench_trials(workload: Workload, trials: int, workers: int) -> Timed:
     return _run_trials(study_text(workload, trials), workload, trials, workers)
 
 
-def _run_trials(text: str, workload: Workload, trials: int, workers: int) -> Timed:
-    timed = _run_study(text, workers, trials)
+def _run_trials(text: str, workload: Workload, trials: int, workers: int | None) -> Timed:
+    timed = _run_study(text, workers, trials, device=workload.device)
     for report in timed.reports:
         _checked("cnnbench", report, workload)
     return timed
@@ -273,18 +280,20 @@ def progressive(workload: Workload, small_px: int, replicates: int) -> list[Regi
     return found
 
 
-def _run_study(text: str, workers: int, trials: int, also: Callable[[Path], None] | None = None) -> Timed:
+def _run_study(
+    text: str, workers: int | None, trials: int, also: Callable[[Path], None] | None = None, device: str = "cpu"
+) -> Timed:
     with TemporaryDirectory() as name:
         folder = Path(name)
         study, runs = folder / "peers.toml", folder / "runs"
         study.write_text(text, "utf-8")
-        command = [sys.executable, "-m", "cnnbench", "study", str(study), "--quiet", "--device", "cpu"]
-        command += ["--workers", str(workers), "--runs-dir", str(runs)]
+        command = [sys.executable, "-m", "cnnbench", "study", str(study), "--quiet", "--device", device]
+        command += [*([] if workers is None else ["--workers", str(workers)]), "--runs-dir", str(runs)]
         # The plugin is installed as far as Python can tell: its folder has an entry point, and is on the path.
         path = os.pathsep.join([str(WAYS), *filter(None, [os.environ.get("PYTHONPATH")])])
         started = time.time()
         wall_s, cpu_s, text_out = _run(
-            "cnnbench", command, {"PYTHONPATH": path, "CNNBENCH_CACHE": str(folder / "cache")}
+            "cnnbench", command, {"PYTHONPATH": path, "CNNBENCH_CACHE": str(folder / "cache")}, device
         )
         run = runs / "peers"
         results = list((run / "trials").glob("*.h5"))

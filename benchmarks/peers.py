@@ -20,11 +20,11 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
-from goals import NET, SMALL_NET, limit, nets, peak, rate, resizing, study
+from goals import NET, SMALL_NET, gpu, limit, nets, peak, rate, resizing, study
 from measure import missing
 
 PEERS = ("plain script", "Lightning", "fastai", "timm")
-GOALS = ("rate", "nets", "peak", "study", "small", "limit", "progressive")
+GOALS = ("rate", "nets", "peak", "study", "small", "limit", "progressive", "gpu")
 
 
 def has_bf16() -> bool:
@@ -60,20 +60,20 @@ def main(
         given: dict[str, Any] = {"deterministic": deterministic, "precision": "bf16" if peers_bf16 else "fp32"}
         place = Path(folder)
         net, small = (replace(one.workload(place), **given) for one in (NET, SMALL_NET))
-        if "rate" in goals:
-            rate(replace(net, epochs=4), peers, rounds, bf16=bf16)
-        if "nets" in goals:
-            nets(place, peers, rounds, **given)
-        if "peak" in goals:
-            peak(place, rounds, bf16=bf16)
-        if "study" in goals:
-            study("Whole study, 64 px", net, peers, trials, rounds, bf16=bf16)
-        if "small" in goals:
-            study("Whole study, smaller network, 32 px", small, peers, small_trials, rounds, bf16=bf16)
-        if "limit" in goals:
-            limit(net, rounds, bf16=bf16)
-        if "progressive" in goals:
-            resizing(replace(small, network=NET.network, precision="fp32"), rounds)
+        runs = {
+            "rate": lambda: rate(replace(net, epochs=4), peers, rounds, bf16=bf16),
+            "nets": lambda: nets(place, peers, rounds, **given),
+            "peak": lambda: peak(place, rounds, bf16=bf16),
+            "study": lambda: study("Whole study, 64 px", net, peers, trials, rounds, bf16=bf16),
+            "small": lambda: study(
+                "Whole study, smaller network, 32 px", small, peers, small_trials, rounds, bf16=bf16
+            ),
+            "limit": lambda: limit(net, rounds, bf16=bf16),
+            "progressive": lambda: resizing(replace(small, network=NET.network, precision="fp32"), rounds),
+            "gpu": lambda: gpu(place, peers, small_trials, rounds),
+        }
+        for name in goals:
+            runs[name]()
 
 
 def _chosen(wanted: list[str] | None, known: tuple[str, ...], option: str) -> list[str]:

@@ -104,10 +104,41 @@ def test_ratios_are_taken_within_rounds():
     assert rounds.ratios([2.0, 30.0, 12.0], [1.0, 10.0, 3.0]) == (3.0, 2.0, 4.0)
 
 
+@pytest.mark.usefixtures("measure")
+def test_a_window_of_the_loop_on_the_device_is_one_of_the_image_or_its_mirror():
+    from device_loop import Crops
+
+    images_NCHW = torch.randint(256, (2, 3, 8, 8), dtype=torch.uint8)
+    crops = Crops(images_NCHW)
+    taken_BCHW = crops.take(crops.places(torch.ones(300, dtype=torch.int64)))
+    padded_CHW = torch.nn.functional.pad(images_NCHW[1:], (1, 1, 1, 1), mode="reflect")[0]
+    cut = {
+        side[:, top : top + 8, left : left + 8].numpy().tobytes()
+        for side in (padded_CHW, padded_CHW.flip(2))
+        for top in range(3)
+        for left in range(3)
+    }
+    assert {taken.numpy().tobytes() for taken in taken_BCHW} == cut
+
+
+@pytest.mark.slow
+def test_what_is_measured_on_a_gpu_runs_on_a_cpu(
+    measure: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    import goals
+
+    monkeypatch.setattr(goals, "DEVICE_NET", measure.Setting(16, "three-blocks-16", 256, 64, 2))
+    monkeypatch.setattr(goals, "SMALL_NET", measure.Setting(16, "three-blocks-16", 256, 64, 1))
+    goals.on_device(tmp_path, ["plain script"], 2, 1, "cpu")
+    lines = capsys.readouterr().out.splitlines()
+    for name in ("plain ", "compiled ", "plain script", "cnnbench"):
+        assert any(line.strip().startswith(name) for line in lines), (name, lines)
+
+
 @pytest.mark.slow
 def test_scripts_and_study_train_on_the_same_images(measure: ModuleType, tmp_path: Path):
     workload = measure.Setting(16, "three-blocks-16", 256, 64, 3).workload(tmp_path)
-    for way in ("plain script", "fast loop"):
+    for way in ("plain script", "fast loop", "loop on the device"):
         (report,) = measure.run_script(way, replace(workload, loaders=0, threads=1)).reports
         assert report.num_train == 256
         assert 0.1 < report.accuracy <= 1

@@ -39,7 +39,7 @@ class Autocast(Callback):
     """What fastai's own MixedPrecision does on GPUs, for bfloat16 on the CPU."""
 
     def before_batch(self):
-        self.autocast = torch.autocast("cpu", torch.bfloat16)
+        self.autocast = torch.autocast(self.dls.device.type, torch.bfloat16)
         self.autocast.__enter__()
 
     def after_pred(self):
@@ -68,7 +68,7 @@ def main() -> None:
         batch_tfms=[Normalize.from_stats(MEAN_C, STD_C)],
     )
     loaders = block.dataloaders(
-        range(len(labels)), bs=workload.batch_size, val_bs=256, num_workers=workload.loaders, device="cpu"
+        range(len(labels)), bs=workload.batch_size, val_bs=256, num_workers=workload.loaders, device=workload.device
     )
     clock = Clock()
     callbacks = [clock, Autocast()] if workload.precision == "bf16" else [clock]

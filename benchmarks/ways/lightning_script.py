@@ -62,7 +62,11 @@ def main() -> None:
     plain = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN_C, STD_C)])
     crop = transforms.RandomCrop(workload.size_px, padding=workload.size_px // 8, padding_mode="reflect")
     augmented = transforms.Compose([crop, transforms.RandomHorizontalFlip(), plain])
-    options = {"num_workers": workload.loaders, "persistent_workers": workload.loaders > 0}
+    options = {
+        "num_workers": workload.loaders,
+        "persistent_workers": workload.loaders > 0,
+        "pin_memory": workload.device == "cuda",
+    }
     train = DataLoader(
         ArrayDataset(train_images, train_labels, augmented), workload.batch_size, shuffle=True, **options
     )
@@ -71,7 +75,7 @@ def main() -> None:
     module, clock = Classifier(workload), Clock()
     trainer = lightning.Trainer(
         max_epochs=workload.epochs,
-        accelerator="cpu",
+        accelerator="gpu" if workload.device == "cuda" else "cpu",
         devices=1,
         precision="bf16-mixed" if workload.precision == "bf16" else "32-true",
         deterministic=workload.deterministic,

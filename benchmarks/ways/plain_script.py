@@ -31,21 +31,27 @@ def main() -> None:
             transforms.Normalize(MEAN_C, STD_C),
         ]
     )
-    options = {"num_workers": workload.loaders, "persistent_workers": workload.loaders > 0}
+    device = torch.device(workload.device)
+    options = {
+        "num_workers": workload.loaders,
+        "persistent_workers": workload.loaders > 0,
+        "pin_memory": device.type == "cuda",
+    }
     train = DataLoader(
         ArrayDataset(train_images, train_labels, augmented), workload.batch_size, shuffle=True, **options
     )
     validation = DataLoader(ArrayDataset(validation_images, validation_labels, plain), 256, **options)
 
-    network = build_network(workload.network)
+    network = build_network(workload.network).to(device)
     optimizer = torch.optim.SGD(network.parameters(), lr=workload.lr, momentum=0.9)
     criterion = nn.CrossEntropyLoss()
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=workload.precision == "bf16")
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=workload.precision == "bf16")
     epoch_s, accuracy = [], 0.0
     for epoch in range(workload.epochs):
         network.train()
         started, running_loss = time.perf_counter(), 0.0
-        for images, labels in train:
+        for batch in train:
+            images, labels = (part.to(device, non_blocking=True) for part in batch)
             optimizer.zero_grad()
             with autocast:
                 loss = criterion(network(images), labels)
@@ -57,7 +63,8 @@ def main() -> None:
         network.eval()
         correct = 0
         with torch.no_grad(), autocast:
-            for images, labels in validation:
+            for batch in validation:
+                images, labels = (part.to(device, non_blocking=True) for part in batch)
                 correct += int((network(images).argmax(1) == labels).sum())
         accuracy = correct / len(validation_labels)
         print(f"epoch {epoch}: loss {running_loss / len(train):.4f}, validation accuracy {accuracy:.4f}")

@@ -24,12 +24,13 @@ def main() -> None:
     train_images, train_labels, validation_images, validation_labels = workload.arrays()
     shared = {
         "input_size": (3, workload.size_px, workload.size_px),
-        "use_prefetcher": False,
+        "use_prefetcher": workload.device == "cuda",
+        "device": torch.device(workload.device),
         "mean": MEAN_C,
         "std": STD_C,
         "num_workers": workload.loaders,
         "persistent_workers": workload.loaders > 0,
-        "pin_memory": False,
+        "pin_memory": workload.device == "cuda",
     }
     train = create_loader(
         ArrayDataset(train_images, train_labels),
@@ -44,10 +45,10 @@ def main() -> None:
         ArrayDataset(validation_images, validation_labels), batch_size=256, is_training=False, crop_pct=1.0, **shared
     )
 
-    network = build_network(workload.network)
+    network = build_network(workload.network).to(workload.device)
     optimizer = create_optimizer_v2(network, opt="momentum", lr=workload.lr, momentum=0.9, weight_decay=0.0)
     train_loss, validate_loss = nn.CrossEntropyLoss(), nn.CrossEntropyLoss()
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=workload.precision == "bf16")
+    autocast = torch.autocast(workload.device, torch.bfloat16, enabled=workload.precision == "bf16")
     epoch_s, top1 = [], AverageMeter()
     for _ in range(workload.epochs):
         started = time.perf_counter()

@@ -49,6 +49,9 @@ class Workload:
     loaders: int = 2
     """Worker processes of the data loader."""
     deterministic: bool = False
+    device: Literal["cpu", "cuda"] = "cpu"
+    is_compiled: bool = False
+    """Whether torch.compile is used, by those that know it."""
 
     @classmethod
     def given(cls) -> Workload:
