@@ -66,7 +66,7 @@ def test_patients_of_a_trial_stand_in_one_part_each(folder: Path, registry: Regi
     group_N = dataset.groups_N()
     homes = []
     for trial in session.plan.trials:
-        parts = Training(trial, registry, dataset, torch.device("cpu")).parts
+        parts = Training(trial, registry, dataset, torch.device("cpu")).examples.parts
         patients = [set(group_N[part].tolist()) for part in (parts.train, parts.validation, parts.test)]
         assert [len(part) for part in patients] == [24, 8, 8]
         assert len(set.union(*patients)) == 40
