@@ -75,9 +75,8 @@ class TrainingData:
         self.label_N = torch.from_numpy(label_N).to(device)
         self._copies_MCHW: torch.Tensor | None = None
         # Copies are appended there: for a moment all images are there twice.
-        num_bytes = self.images_NCHW.nbytes
-        if num_copies:
-            num_bytes += 2 * num_bytes * num_copies // len(images_NCHW) + num_bytes
+        num_images = 2 * (len(images_NCHW) + num_copies) if num_copies else len(images_NCHW)
+        num_bytes = num_images * self.images_NCHW[0].nbytes
         if device.type != "cpu" and num_bytes < _free_bytes(device) // 2:
             self.images_NCHW = self.images_NCHW.to(device)
         self.is_fetched = self._home != device

@@ -190,8 +190,8 @@ class RecipeInput(GrowingPart):
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = Field(
         default=False,
-        description="Train the network as torch.compile makes it: other last bits, half a minute for each network and "
-        "size once on a machine, and on a GPU or with many small operations faster steps.",
+        description="Train the network as torch.compile makes it: other last bits, and half a minute for each network "
+        "and size once on a machine; `cnnbench speed --compile` says whether its steps are faster.",
     )
     augmentation: tuple[ComponentRef, ...] = Field((), description="Applied in this order to every training batch.")
     tta_views: int = Field(
