@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -17,13 +16,13 @@ from cnnbench.cli.display import LiveDisplay, PlainDisplay
 from cnnbench.cli.plan_text import plan_text
 from cnnbench.errors import AnalysisError
 from cnnbench.execute import Forecast, RunOptions, open_session, run_session
+from cnnbench.interruption import interruptible
 from cnnbench.registry import Registry
 from cnnbench.spec import load_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-    from types import FrameType
 
     from cnnbench.execute import RunSummary, Session
     from cnnbench.spec import StudyFile
@@ -53,38 +52,33 @@ class Invocation:
 
 def run_study(invocation: Invocation, options: RunOptions) -> int:
     """Run a study to its report; return the exit status."""
-    signal.signal(signal.SIGTERM, _interrupt)
     console = _console(quiet=invocation.quiet)
     registry = Registry.discover()
     study = invocation.load(registry)
     begun = False
     try:
-        session = open_session(study, registry, options, prepare_progress(console))
-        console.print(plan_text(session, options, registry))
-        kind = LiveDisplay if console.is_terminal else PlainDisplay
-        begun = True
-        forecast = Forecast(session, options)
-        with kind(console, failed=session.num_failed, forecast=forecast) as display:
-            observers = registry.observers(forecast, display)
-            summary = run_session(session, registry, options, observers, display.tick)
-        if summary.interrupted:
-            _print_interrupted(session, summary)
-            return EXIT_INTERRUPTED
-        if summary.num_finished == 0:
-            _print_all_failed(session)
-            return EXIT_ALL_FAILED
-        write_and_print(session.folder.path, None, quiet=invocation.quiet, reuse=True)
-        if summary.undecided is not None:
-            raise AnalysisError(summary.undecided)
+        with interruptible():
+            session = open_session(study, registry, options, prepare_progress(console))
+            console.print(plan_text(session, options, registry))
+            kind = LiveDisplay if console.is_terminal else PlainDisplay
+            begun = True
+            forecast = Forecast(session, options)
+            with kind(console, failed=session.num_failed, forecast=forecast) as display:
+                observers = registry.observers(forecast, display)
+                summary = run_session(session, registry, options, observers, display.tick)
+            if summary.interrupted:
+                _print_interrupted(session, summary)
+                return EXIT_INTERRUPTED
+            if summary.num_finished == 0:
+                _print_all_failed(session)
+                return EXIT_ALL_FAILED
+            write_and_print(session.folder.path, None, quiet=invocation.quiet, reuse=True)
+            if summary.undecided is not None:
+                raise AnalysisError(summary.undecided)
     except KeyboardInterrupt:  # before the first trial, or while the report is written
         sys.stderr.write(f"Stopped; no result is lost. To continue:\n  {_command(begun=begun)}\n")
         return EXIT_INTERRUPTED
     return 0
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """Treat a request to terminate like Ctrl-C."""
-    raise KeyboardInterrupt
 
 
 def _console(*, quiet: bool) -> Console:

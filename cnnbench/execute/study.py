@@ -17,6 +17,7 @@ from cnnbench.execute.rounds import Undecided, next_decision
 from cnnbench.execute.schedule import Pace, in_order, makespan_s
 from cnnbench.execute.session import Session, open_session, write_documents
 from cnnbench.execute.sharing import Sharing
+from cnnbench.interruption import interruptible
 from cnnbench.store import add_decision, read_decisions
 from cnnbench.types import TrialOutcome, TrialResult
 
@@ -59,7 +60,7 @@ def run_session(
 
     Where the plan depends on results, a finished round decides what the next one runs.
 
-    An interruption (Ctrl-C) ends the run, not the results: running again goes on from there.
+    An interruption (Ctrl-C, SIGTERM) ends the run, not the results: running again goes on from there.
 
     Raises:
         StoreError: Results cannot be written.
@@ -78,7 +79,7 @@ def run_session(
         course = _Course(session)
         observers.study_started(session.plan, session.num_finished, estimate_s(session, options))
         try:
-            with contextlib.suppress(KeyboardInterrupt):
+            with contextlib.suppress(KeyboardInterrupt), interruptible():
                 course.run(registry, options, observers, tick)
         finally:
             course.remember_pace()

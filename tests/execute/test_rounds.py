@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
+import signal
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import pytest
@@ -133,6 +136,24 @@ def test_a_study_that_was_stopped_between_pilot_and_decision_takes_it_when_it_go
     undecided = session_of(TWO_STAGE)
     assert (undecided.pending, undecided.to_come) == ((), (0, 16))
     summary = run(undecided, two_stage)
+
+    assert (summary.num_finished, summary.interrupted) == (24, False)
+
+
+def test_ctrl_c_while_a_library_plans_the_next_round_is_no_fault_of_it(
+    session_of: MakeSession, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted(*_: object) -> NoReturn:
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        raise RuntimeError("what the library made of it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cnnbench.execute.study.open_session", interrupted)
+        stopped = run(session_of(TWO_STAGE), two_stage)
+    assert (stopped.interrupted, stopped.num_finished) == (True, 8)
+
+    summary = run(session_of(TWO_STAGE), two_stage)
 
     assert (summary.num_finished, summary.interrupted) == (24, False)
 
