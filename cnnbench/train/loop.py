@@ -29,6 +29,7 @@ from cnnbench.train.evaluate import Evaluator, compute_metrics, metric_infos, pr
 from cnnbench.train.examples import Examples
 from cnnbench.train.features import FeatureData, cut_network, feature_key
 from cnnbench.train.forward import Forward, compiling_explained
+from cnnbench.train.kernels import crop_kernels
 from cnnbench.train.lr_finder import find_lr
 from cnnbench.train.pooling import pool_before_relu
 from cnnbench.types import EpochRecord, Predictions
@@ -116,6 +117,8 @@ class Training:
         largest_px = max(phase.size_px for phase in self.recipe.phases)
         network = build_network(self.model, info.channels, largest_px, len(info.class_names))
         pool_before_relu(network)
+        if self.device.type == "cpu":  # a GPU would wait for one more kernel to be started, and has weights in no time
+            crop_kernels(network)
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # torch's stubs lack the keyword form
 
     # -------------------------------------------------------------------------------------------- phases

@@ -23,7 +23,7 @@ from cnnbench.types import EpochRecord, TrialResult
 STUDY = """
 format = 1
 name = "compiled"
-question = "Is it the same?"
+question = "Is it the same, down to a single pixel?"
 
 [trial]
 model = { use = "resnet-small", depth = 8, width = 2 }
@@ -35,7 +35,7 @@ compile = true
 [[trial.phases]]
 name = "main"
 epochs = 2
-size_px = 8
+size_px = 4
 
 [design]
 replicates = 2
