@@ -1,4 +1,4 @@
-"""The processor cores that this process may use, and whether forked copies of it may work on them."""
+"""The processor cores that this process may use, how busy they are, and whether its forks may work on them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ import sys
 def available_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load_average() -> float | None:
+    """Return how many processes wanted to run at once in the last minute, on average; None where nobody knows."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):  # not on Windows; not in every container
+        return None
 
 
 def may_fork() -> bool:

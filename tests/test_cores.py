@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cnnbench.cores import available_cores, may_fork
+from cnnbench.cores import available_cores, load_average, may_fork
 
 
 def test_where_a_process_may_not_be_forked_none_is(monkeypatch: pytest.MonkeyPatch):
@@ -25,3 +25,16 @@ def test_cores_that_a_process_may_not_use_do_not_count(monkeypatch: pytest.Monke
 
     monkeypatch.delattr(os, "sched_getaffinity")
     assert available_cores() == os.cpu_count()
+
+
+def test_where_nobody_counts_what_runs_nothing_is_said(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 1.0, 0.5), raising=False)
+    assert load_average() == 1.5
+
+    def unknown() -> tuple[float, float, float]:
+        raise OSError
+
+    monkeypatch.setattr(os, "getloadavg", unknown)
+    assert load_average() is None
+    monkeypatch.delattr(os, "getloadavg")
+    assert load_average() is None

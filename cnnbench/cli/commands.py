@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.text import Text
 
 from cnnbench.cli.display import LiveDisplay, PlainDisplay
-from cnnbench.cli.plan_text import plan_text
+from cnnbench.cli.plan_text import busy_text, plan_text
+from cnnbench.cores import load_average
 from cnnbench.errors import AnalysisError
 from cnnbench.execute import Forecast, RunOptions, open_session, run_session
 from cnnbench.interruption import interruptible
@@ -58,8 +59,11 @@ def run_study(invocation: Invocation, options: RunOptions) -> int:
     begun = False
     try:
         with interruptible():
+            load = load_average()  # before this study's own preparations
             session = open_session(study, registry, options, prepare_progress(console))
             console.print(plan_text(session, options, registry))
+            if (busy := busy_text(session, load)) is not None:
+                console.print(busy)
             kind = LiveDisplay if console.is_terminal else PlainDisplay
             begun = True
             forecast = Forecast(session, options)

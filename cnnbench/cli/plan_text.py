@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from cnnbench.registry import Registry
 
 _MOST_LINES = 8
+_BUSY_LOAD = 0.5
+"""Processes at once, on average over a minute, from which a machine is called busy."""
 
 
 def duration(seconds: float) -> str:
@@ -48,6 +50,17 @@ def plan_text(session: Session, options: RunOptions, registry: Registry) -> Rend
     lines += [Text(f"broken plugin: {one.plugin}: {one.error}", style="yellow") for one in registry.broken]
     lines.append(Text(_what_is_to_do(session, options)))
     return Group(*lines)
+
+
+def busy_text(session: Session, load: float | None) -> Text | None:
+    """Return a warning where times are compared and the machine was busy before this study began; else None."""
+    if not session.exclusive or not session.pending or load is None or load < _BUSY_LOAD:
+        return None
+    return Text(
+        f"This study compares times, and other programs were at work in the last minute (load average {load:.1f}). Its "
+        "times will be less noisy on a machine that does nothing else.",
+        style="yellow",
+    )
 
 
 def _size(session: Session, cells: int, paired: str) -> str:

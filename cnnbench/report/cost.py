@@ -105,7 +105,7 @@ def by_cell(
 def trials_table(view: StudyView) -> Table:
     """Every finished trial with its id and its values, for tracing a number back to its file."""
     names = [str(column) for column in view.trials.columns]
-    texts = {*_IDS, "environment_key", *(factor.name for factor in view.factors)}
+    texts = {*_IDS, "device_type", "environment_key", *(factor.name for factor in view.factors)}
     columns = tuple(Column(name, numeric=name not in texts) for name in names)
     rows = tuple(
         tuple(_value(name, trial[name]) for name in names)

@@ -22,7 +22,14 @@ ComponentCheck = Callable[[str, Mapping[str, Any]], list[Finding]]
 """(kind, table of a component) -> what is wrong with it, by path within the table."""
 
 _COLUMNS = frozenset(
-    {"trial_id", "replicate", "epoch", "environment_key", *(field.name for field in dataclasses.fields(Cost))}
+    {
+        "trial_id",
+        "replicate",
+        "epoch",
+        "environment_key",
+        "device_type",
+        *(field.name for field in dataclasses.fields(Cost)),
+    }
     | COST_RESPONSES.keys()
 )
 """Columns and dimensions of the results that no factor may be called after."""

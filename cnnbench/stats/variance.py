@@ -31,12 +31,12 @@ class _Squares:
 
 
 def variance_budget(
-    raw: CellData, counts: Counts | None, analysed: CellData | None, primary: Draft | None, population: str = ""
+    raw: CellData, counts: Counts | None, analysed: CellData | None, primary: Draft | None, population: str
 ) -> VarianceBudget | None:
     """Return the components, or None where nothing is replicated.
 
     ``raw`` is in the response's own unit, ``analysed`` on the analysis scale, on which the gain from pairing is taken.
-    ``population`` says what is generalised to, where it is more than seeds.
+    ``population`` says what the findings generalise to.
     """
     if not raw.replicated:
         return None
@@ -48,7 +48,7 @@ def variance_budget(
         components.append(_examples(counts))
         mean_examples = float(np.nanmean(counts.num_KM))
     gain = None if analysed is None or primary is None else pairing_gain(analysed, primary)
-    return VarianceBudget(tuple(components), gain, mean_examples, population or _population(raw))
+    return VarianceBudget(tuple(components), gain, mean_examples, population)
 
 
 def pairing_gain(data: CellData, primary: Draft) -> float | None:
@@ -123,6 +123,8 @@ def _component(name: str, variance: float, df: float, meaning: str) -> VarianceC
     return VarianceComponent(name, variance, max(0.0, variance) ** 0.5, df, meaning)
 
 
-def _population(raw: CellData) -> str:
+def seeds_population(raw: CellData, *, timed: bool) -> str:
+    """Return what findings over seeds hold for; ``timed`` is whether the response depends on a machine's time."""
     what = "further seeds" if raw.paired else "further trials"
-    return f"The findings hold for {what} of these cells, on these data; they say nothing about other data."
+    on, others = ("these data and this machine", "data or machines") if timed else ("these data", "data")
+    return f"The findings hold for {what} of these cells, on {on}; they say nothing about other {others}."

@@ -97,8 +97,8 @@ class Study:
         """One row for each finished trial: id, a column for each factor, replicate, responses, costs.
 
         A sequential design has a column ``stage``, too. Seconds are wall seconds except for ``train_cpu_s``;
-        ``num_examples`` counts the examples of the split that the responses are read from; ``environment_key`` is
-        equal for comparable trials.
+        ``num_examples`` counts the examples of the split that the responses are read from; ``device_type`` is torch's
+        name of where it was trained (``cpu``, ``cuda``); ``environment_key`` is equal for comparable trials.
         """
         import pandas as pd  # noqa: PLC0415 - planning a study needs no tables
 
@@ -107,7 +107,7 @@ class Study:
         columns += ["replicate"]
         columns += [info.response.name for info in self.responses]
         columns += [name for name in _COSTS if name not in columns]  # a cost may be a response
-        return pd.DataFrame(rows, columns=[*columns, "num_examples", "environment_key"])
+        return pd.DataFrame(rows, columns=[*columns, "num_examples", "device_type", "environment_key"])
 
     def _row(self, trial: StoredTrial) -> dict[str, Any]:
         row: dict[str, Any] = {"trial_id": trial.id, "replicate": trial.replicate, **trial.cell}
@@ -115,6 +115,7 @@ class Study:
             row["stage"] = next(stage.name for stage in self.stages if trial.replicate in stage.replicates)
         row.update({info.response.name: read_response(trial, info.response) for info in self.responses})
         row.update({name: getattr(trial.cost, name) for name in _COSTS})
+        row["device_type"] = trial.environment.get("device_type")
         row["num_examples"] = trial.num_examples.get("test") or trial.num_examples.get("validation")
         facts = {key: fact for key, fact in trial.environment.items() if key not in self._declared_facts}
         row["environment_key"] = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]

@@ -23,7 +23,7 @@ from cnnbench.types.comparisons import (
 from cnnbench.types.decisions import Choice, Decision, Look, Standing
 from cnnbench.types.estimates import Cell, Classical, Effect, EstimatedMean, Interval, TestRow, TestTable, Verdict
 from cnnbench.types.findings import DesignAudit, Findings, OtherScale, Refusal, ResponseFindings, StageFindings
-from cnnbench.types.noise import MixedModel, RandomComponent, Residuals, VarianceBudget, VarianceComponent
+from cnnbench.types.noise import Clock, MixedModel, RandomComponent, Residuals, VarianceBudget, VarianceComponent
 from cnnbench.types.plan import (
     STREAMS,
     DatasetInfo,
@@ -64,6 +64,7 @@ __all__ = [
     "ClassReport",
     "ClassRow",
     "Classical",
+    "Clock",
     "Comparison",
     "Condition",
     "Cost",

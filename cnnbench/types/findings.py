@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cnnbench.types.comparisons import ExampleComparison, RankComparison
     from cnnbench.types.decisions import Choice, Look
     from cnnbench.types.estimates import Cell, Effect, EstimatedMean, TestTable
-    from cnnbench.types.noise import MixedModel, Residuals, VarianceBudget
+    from cnnbench.types.noise import Clock, MixedModel, Residuals, VarianceBudget
     from cnnbench.types.plan import Exclusion, Factor, Level
     from cnnbench.types.proofs import Claim, NullRate, ReferenceCheck, SelfCheck
 
@@ -111,6 +111,8 @@ class ResponseFindings:
     of ordered factors."""
     examples: ExampleComparison | None = None
     """Accuracies and pairs, where the response says which example is right."""
+    clock: Clock | None = None
+    """Where the response depends on time."""
 
 
 @dataclass(frozen=True, slots=True)

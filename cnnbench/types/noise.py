@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cnnbench.types.estimates import EstimatedMean
 
 
@@ -36,6 +38,22 @@ class VarianceBudget:
     """Evaluated examples of a trial, where they are known."""
     population: str
     """What the findings generalise to, in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What measured training times are worth."""
+
+    spread: float | None
+    """SD of their natural logarithms within cells, whose trials do the same work; None where no cell has two trials."""
+    slowest: float | None
+    """Longest time of a trial over the geometric mean of its cell."""
+    waited: float | None
+    """Share of the training time in which the training thread did not have the processor, because other programs had
+    it or data had not come; None on other devices than CPUs, for which the processor waits."""
+    waited_by_level: Mapping[str, float] | None
+    """The same at the two levels of one factor between which it differs most, by name and level; the lower one
+    first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from rich.console import Console
 from cnnbench.cli import commands
 from cnnbench.cli.catalogue import list_plugins
 from cnnbench.cli.display import PlainDisplay
+from cnnbench.cli.plan_text import busy_text
 from cnnbench.errors import AnalysisError
 from cnnbench.execute import RunOptions, RunSummary, Session, open_session, run_session
 from cnnbench.plugin import Dataset, hookimpl
@@ -40,6 +41,19 @@ def test_the_command_that_goes_on_repeats_nothing_that_was_done(
 )
 def test_anybodys_message_becomes_a_sentence(message: str, sentence: str):
     assert commands._sentence(message) == sentence
+
+
+def test_a_study_of_times_on_a_busy_machine_is_warned_before_it_begins(
+    study: StudyFile, registry: Registry, options: RunOptions
+):
+    session = open_session(study, registry, options)
+    timed = dataclasses.replace(session, exclusive=True)
+
+    assert "load average 1.8" in str(busy_text(timed, 1.8))
+    assert busy_text(timed, 0.1) is None
+    assert busy_text(timed, None) is None
+    assert busy_text(session, 1.8) is None
+    assert busy_text(dataclasses.replace(timed, pending=()), 1.8) is None
 
 
 def test_paths_are_printed_whole(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from cnnbench.errors import StoreError
+from cnnbench.report import format as format_
 from cnnbench.report.markdown import escaped, render_markdown, write_markdown
 
 if TYPE_CHECKING:
@@ -47,6 +48,13 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_head(full: StudyView):
     assert blocks
     for block in blocks:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
+
+
+def test_what_a_finding_depends_on_stands_below_it(full: StudyView):
+    text, _ = render_markdown(full, (), "x")
+    notes = [note for found in full.findings.responses for note in found.notes]
+    assert notes
+    assert all(f"\n- {escaped(format_.sentence(note))}\n" in text for note in notes)
 
 
 def test_figures_of_an_earlier_page_go(full: StudyView, tmp_path: Path):

@@ -149,12 +149,10 @@ def _p_better(first_K: NDArray[np.float64], second_K: NDArray[np.float64], tiny:
     """Return the one-sided p of "the first mean is not above the second"."""
     n = len(first_K)
     difference = float(first_K.mean() - second_K.mean())
-    if paired:
-        variance, df = float((first_K - second_K).var(ddof=1)) / n, n - 1.0
-    else:
-        parts = np.array([first_K.var(ddof=1), second_K.var(ddof=1)]) / n
-        variance = float(parts.sum())
-        df = variance**2 / float((parts**2).sum() / (n - 1)) if variance > 0 else 1.0
+    both_K = (first_K - second_K,) if paired else (first_K, second_K)
+    parts = np.array([values_K.var(ddof=1) for values_K in both_K]) / n
+    variance = float(parts.sum())
     if variance <= tiny**2 / n:
         return 1.0
+    df = (n - 1) / float(((parts / variance) ** 2).sum())  # shares: the square of a tiny variance may be zero
     return float(student_t.sf(difference / variance**0.5, df))

@@ -115,12 +115,18 @@ def standard_interval(t: float, df: float, alpha: float) -> tuple[float, float] 
 
 @lru_cache(maxsize=256)
 def chi_nodes(df: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return nodes and weights that integrate over s = sqrt(chi^2 / df): 40 panels of 25 Gauss-Legendre nodes."""
-    low, high = np.sqrt(chi2.ppf([1e-17, 1 - 1e-16], df) / df)
+    """Return nodes and weights that integrate over s = sqrt(chi^2 / df): 40 panels of 25 Gauss-Legendre nodes.
+
+    With few degrees of freedom the density goes with s^(df - 1) near zero, which is no polynomial for a fraction of
+    them. In u, where s = u^4, it is smooth enough.
+    """
+    power = 4 if df < 6 else 1
+    low, high = np.sqrt(chi2.ppf([1e-17, 1 - 1e-16], df) / df) ** (1 / power)
     edges = np.linspace(low, high, 41)
     node_N, weight_N = np.polynomial.legendre.leggauss(25)
-    spread_N = (edges[:-1, None] + np.diff(edges)[:, None] * (node_N + 1) / 2).ravel()
-    density_N = np.exp(chi2.logpdf(df * spread_N**2, df)) * spread_N
+    at_N = (edges[:-1, None] + np.diff(edges)[:, None] * (node_N + 1) / 2).ravel()
+    spread_N = at_N**power
+    density_N = np.exp(chi2.logpdf(df * spread_N**2, df)) * spread_N * at_N ** (power - 1)
     combined_N = np.tile(weight_N, 40) * density_N
     return spread_N, combined_N / combined_N.sum()
 

@@ -9,7 +9,7 @@ from cnnbench.stats.diagnostics import residuals
 from cnnbench.stats.effects.answers import verdict
 from cnnbench.stats.effects.means import estimated_means
 from cnnbench.stats.other_scale import on_other_scale
-from cnnbench.stats.variance import variance_budget
+from cnnbench.stats.variance import seeds_population, variance_budget
 from cnnbench.stats.words.wording import effect_sentence, headline
 from cnnbench.types import ResponseFindings
 
@@ -55,6 +55,7 @@ def finish(data: AnalysisInput, work: Work) -> ResponseFindings:
         mixed_model=work.mixed,
         ranks=work.ranks,
         examples=work.examples,
+        clock=work.clock,
         estimated_means=() if cells is None else estimated_means(cells, setting.alpha),
         further_effects=tuple(replace(draft.effect, verdict=verdict(draft, setting.alpha)) for draft in work.beside),
     )
@@ -63,7 +64,9 @@ def finish(data: AnalysisInput, work: Work) -> ResponseFindings:
 def _variance(work: Work) -> VarianceBudget | None:
     if work.raw is None:
         return None
-    return variance_budget(work.raw, work.counts, work.data, work.primary, work.setting.population)
+    info = work.setting.info
+    population = work.setting.population or seeds_population(work.raw, timed=info.uses_time)
+    return variance_budget(work.raw, work.counts, work.data, work.primary, population)
 
 
 def _other_scale(work: Work) -> OtherScale | None:

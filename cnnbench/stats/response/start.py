@@ -19,6 +19,7 @@ from cnnbench.stats.other_scale import Rescaled, scale_beside
 from cnnbench.stats.response.work import Work
 from cnnbench.stats.trials.audit import audit
 from cnnbench.stats.trials.cells import cell_data, named, observed_cells, over_levels
+from cnnbench.stats.trials.clock import clock_note, noisy_sentence, read_clock
 from cnnbench.stats.trials.prepare import examples_of, margin_for, scale_for, select, to_scale, within_arithmetic
 from cnnbench.stats.trials.random_levels import population, random_position
 from cnnbench.types import Refusal
@@ -49,6 +50,7 @@ def start(data: AnalysisInput, trials: Trials, info: ResponseInfo, apart: Refusa
     setting = replace(setting, random=data.random, population=population(data.random, raw))
     work = Work(setting, audit(data, trials, selection, raw), raw, refusals=list(selection.refusals))
     work.notes += [note] if note else []
+    _tell_time(data, trials, selection, work)
     if raw is None:
         why = "No trial has finished." if not len(trials.ids) else "No trial is left that can be analysed."
         none_left = Refusal(f"analysis of {info.response.name}", why, "Run the study; finished trials are kept.")
@@ -63,6 +65,17 @@ def start(data: AnalysisInput, trials: Trials, info: ResponseInfo, apart: Refusa
             work, Refusal(f"tests of {info.response.name}", why, "Choose a response that the factors can move.")
         )
     return _put_on_scale(data, trials, selection, work, position)
+
+
+def _tell_time(data: AnalysisInput, trials: Trials, selection: Selection, work: Work) -> None:
+    """Describe the clock beside a response that depends on time: once at length, and briefly wherever it was noisy."""
+    work.clock = read_clock(data, trials, work.setting.info, selection.kept_N)
+    if work.clock is None:
+        return
+    noisy = noisy_sentence(work.clock)
+    work.promise += [noisy] if noisy else []
+    if work.setting.info is next(info for info in data.responses if info.uses_time):
+        work.notes.append(clock_note(work.clock))
 
 
 def _stop(work: Work, refusal: Refusal) -> Work:

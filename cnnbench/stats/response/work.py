@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from cnnbench.stats.omnibus.quasi_binomial import Counts
     from cnnbench.stats.other_scale import Rescaled
     from cnnbench.stats.trials.cells import CellData
-    from cnnbench.types import Cell, DesignAudit, ExampleComparison, MixedModel, RankComparison, Refusal, TestTable
+    from cnnbench.types import (
+        Cell,
+        Clock,
+        DesignAudit,
+        ExampleComparison,
+        MixedModel,
+        RankComparison,
+        Refusal,
+        TestTable,
+    )
 
 
 @dataclass(slots=True, eq=False)
@@ -51,5 +60,7 @@ class Work:
     """What leads where no hypothesis does: the finding over blocks that are datasets or examples."""
     ranks: RankComparison | None = None
     examples: ExampleComparison | None = None
+    clock: Clock | None = None
     promise: list[str] = field(default_factory=list)
-    """Of a two-stage design: how it came to its number of seeds, and whether its interval is as narrow as promised."""
+    """What the headline ends with: that times were noisy; of a two-stage design how it came to its number of seeds, and
+    whether its interval is as narrow as promised."""
