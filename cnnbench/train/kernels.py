@@ -46,7 +46,7 @@ def crop_kernels(network: nn.Module) -> None:
             geometry = _Geometry(*pairs, module.groups)  # type: ignore[arg-type]  # torch calls a pair a tuple of any length
             # It knows the geometry and not the module: a module that knew itself would outlive its trial. Torch has no
             # public name for this part of the layer, which parametrizations and hooks leave alone.
-            module._conv_forward = partial(_convolve, geometry)  # type: ignore[method-assign]  # noqa: SLF001
+            module._conv_forward = partial(_convolve, geometry, _whole_from(geometry, 0), _whole_from(geometry, 1))  # type: ignore[method-assign]  # noqa: SLF001
 
 
 def _is_plain(layer: nn.Conv2d) -> bool:
@@ -59,16 +59,34 @@ def _is_plain(layer: nn.Conv2d) -> bool:
     return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
 
 
-def _convolve(
-    geometry: _Geometry, images_BCYX: torch.Tensor, weight_OIHW: torch.Tensor, bias_O: torch.Tensor | None
+def _convolve(  # noqa: PLR0913, PLR0917 - torch's arguments, and ours
+    geometry: _Geometry,
+    height: int,
+    width: int,
+    images_BCYX: torch.Tensor,
+    weight_OIHW: torch.Tensor,
+    bias_O: torch.Tensor | None,
 ) -> torch.Tensor:
-    rows, above = _crop(geometry, 0, images_BCYX.shape[-2])
-    columns, left = _crop(geometry, 1, images_BCYX.shape[-1])
-    if (rows.stop - rows.start, columns.stop - columns.start) != geometry.kernel:
-        weight_OIHW = _Cropped.apply(weight_OIHW, rows, columns)
+    """Convolve; images of ``height`` and ``width`` or more use the whole kernel."""
+    size_y, size_x = images_BCYX.shape[-2:]
+    padding = geometry.padding
+    if size_y < height or size_x < width:
+        rows, above = _crop(geometry, 0, size_y)
+        columns, left = _crop(geometry, 1, size_x)
+        padding = above, left
+        if (rows.stop - rows.start, columns.stop - columns.start) != geometry.kernel:
+            weight_OIHW = _Cropped.apply(weight_OIHW, rows, columns)
     return functional.conv2d(
-        images_BCYX, weight_OIHW, bias_O, geometry.stride, (above, left), geometry.dilation, geometry.groups
+        images_BCYX, weight_OIHW, bias_O, geometry.stride, padding, geometry.dilation, geometry.groups
     )
+
+
+def _whole_from(geometry: _Geometry, axis: int) -> int:
+    """Return the size of images from which every weight along an axis can meet them."""
+    kernel, stride, dilation = geometry.kernel[axis], geometry.stride[axis], geometry.dilation[axis]
+    largest = dilation * (kernel - 1) + stride + geometry.padding[axis]  # no crop beyond
+    cropped = [size for size in range(1, largest + 1) if _crop(geometry, axis, size)[0] != slice(0, kernel)]
+    return max(cropped, default=0) + 1
 
 
 def _crop(geometry: _Geometry, axis: int, size: int) -> tuple[slice, int]:
