@@ -54,7 +54,6 @@ def seen_by(layer: nn.Module, images_BCYX: torch.Tensor) -> list[tuple[int, ...]
     dilation=PAIRS[1],
     groups=st.sampled_from([1, 2, 4]),
     bias=st.booleans(),
-    bf16=st.booleans(),
     channels_last=st.booleans(),
 )
 def test_outputs_and_gradients_are_the_same(
@@ -66,7 +65,6 @@ def test_outputs_and_gradients_are_the_same(
     groups: int,
     *,
     bias: bool,
-    bf16: bool,
     channels_last: bool,
 ):
     spans = [(reach - 1) * gap + 1 for reach, gap in zip(kernel, dilation, strict=True)]
@@ -80,13 +78,40 @@ def test_outputs_and_gradients_are_the_same(
     cropped = copy.deepcopy(plain)
     crop_kernels(cropped)
 
-    tolerance = {"rtol": 1e-2, "atol": 0.5} if bf16 else {"rtol": 1e-4, "atol": 1e-4}
-    for ours, theirs in zip(step(cropped, images_BCYX, bf16=bf16), step(plain, images_BCYX, bf16=bf16), strict=True):
-        torch.testing.assert_close(ours, theirs, **tolerance)
+    for ours, theirs in zip(step(cropped, images_BCYX), step(plain, images_BCYX), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     assert plain.weight.grad is not None
     assert cropped.weight.grad is not None
     assert cropped.weight.grad.stride() == plain.weight.stride()  # else it would be copied
     assert bool((cropped.weight.grad[plain.weight.grad == 0] == 0).all())
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Conv2d(32, 64, 3, padding=1), nn.Conv2d(32, 32, 3, 2, 1, groups=32), nn.Conv2d(32, 64, 3, 2, 1, bias=False)],
+)
+@pytest.mark.parametrize("size", [1, 2])
+def test_bf16_is_as_exact_as_it_is(layer: nn.Conv2d, size: int):
+    torch.manual_seed(0)
+    images_BCYX = torch.randn(16, 32, size, size).contiguous(memory_format=torch.channels_last)
+    plain = copy.deepcopy(layer).to(memory_format=torch.channels_last)
+    cropped = copy.deepcopy(plain)
+    crop_kernels(cropped)
+    for ours, exact in zip(step(cropped, images_BCYX, bf16=True), step(plain, images_BCYX), strict=True):
+        assert float((ours - exact).abs().max()) < 0.02 * float(exact.abs().max())
+
+
+def test_weights_that_meet_padding_alone_stay_as_they_are_in_bf16():
+    """Of this layer torch 2.15 returns whatever was in memory as a gradient of such weights, once in four times."""
+    layer = nn.Conv2d(4, 4, (2, 2), (2, 3), (0, 1), groups=2).to(memory_format=torch.channels_last)
+    crop_kernels(layer)
+    images_BCYX = torch.randn(3, 4, 2, 1).contiguous(memory_format=torch.channels_last)
+    for number in range(1, 40):
+        torch.full((2, 64), 1e20 * number)  # what will lie in memory
+        layer.zero_grad()
+        step(layer, images_BCYX, bf16=True)
+        assert layer.weight.grad is not None
+        assert not layer.weight.grad[..., 0].any()
 
 
 @pytest.mark.parametrize(
