@@ -126,5 +126,5 @@ def _component(name: str, variance: float, df: float, meaning: str) -> VarianceC
 def seeds_population(raw: CellData, *, timed: bool) -> str:
     """Return what findings over seeds hold for; ``timed`` is whether the response depends on a machine's time."""
     what = "further seeds" if raw.paired else "further trials"
-    on, others = ("these data and this machine", "data or machines") if timed else ("these data", "data")
+    on, others = ("these data and where they were timed", "data or machines") if timed else ("these data", "data")
     return f"The findings hold for {what} of these cells, on {on}; they say nothing about other {others}."

@@ -42,18 +42,25 @@ class VarianceBudget:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """What measured training times are worth."""
+    """What measured times are worth."""
 
+    seconds: str
+    """The times that are described: ``train_s``, or ``total_s`` where that is the response."""
+    within_replicates: bool
+    """Whether seeds are shared: what whole replicates have in common is then no part of the spread."""
     spread: float | None
-    """SD of their natural logarithms within cells, whose trials do the same work; None where no cell has two trials."""
+    """SD of their natural logarithms within cells, whose trials do the same work. None where there are too few trials
+    to tell."""
     slowest: float | None
-    """Longest time of a trial over the geometric mean of its cell."""
+    """Longest time of a trial over the median of its cell."""
     waited: float | None
     """Share of the training time in which the training thread did not have the processor, because other programs had
     it or data had not come; None on other devices than CPUs, for which the processor waits."""
     waited_by_level: Mapping[str, float] | None
     """The same at the two levels of one factor between which it differs most, by name and level; the lower one
     first."""
+    waited_most: Mapping[str, float] | None
+    """The same of the cell in which it is largest, by its levels."""
 
 
 @dataclass(frozen=True, slots=True)
