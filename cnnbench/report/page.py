@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,10 +84,8 @@ def _context(view: StudyView, sections: Sequence[Section], gallery: Gallery) -> 
     frame = Frame(view, gallery, figures.arrange(view.factors, plan.of_interest), cost.trial_rows(view))
     leading = next((stage for stage in reversed(findings.stages) if stage.responses), None)
     lead_frame = frame if leading is None else stage_frame(leading, frame)
-    # The margin is declared in units of the primary response's scale, and means nothing on another.
-    margins = [plan.margin, *(None for _ in findings.responses[1:])]
-    parts = [response_part(*each) for each in zip(findings.responses, repeat(lead_frame), margins, strict=False)]
-    stages = [stage_part(stage, frame, plan.margin, leads=stage is leading) for stage in findings.stages]
+    parts = [response_part(found, lead_frame) for found in findings.responses]
+    stages = [stage_part(stage, frame, leads=stage is leading) for stage in findings.stages]
     plugin_parts = [section_part(index, section, gallery) for index, section in enumerate(sections)]
     environment, environment_details = cost.environment_tables(view.environment)
     shown_curves, folded_curves = curve_drawings(frame, plan.metric)

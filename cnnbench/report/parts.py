@@ -94,17 +94,17 @@ def stage_frame(stage: StageFindings, frame: Frame) -> Frame:
     return Frame(frame.view, frame.gallery, figures.arrange(factors), rows, stage.name)
 
 
-def stage_part(stage: StageFindings, frame: Frame, margin: float | None, *, leads: bool) -> StagePart:
+def stage_part(stage: StageFindings, frame: Frame, *, leads: bool) -> StagePart:
     """A stage with its choice, and with its responses unless the page leads with it."""
     parts: tuple[ResponsePart, ...] = ()
     if stage.responses and not leads:
-        own, margins = stage_frame(stage, frame), [margin, *(None for _ in stage.responses[1:])]
-        parts = tuple(response_part(found, own, one) for found, one in zip(stage.responses, margins, strict=True))
+        own = stage_frame(stage, frame)
+        parts = tuple(response_part(found, own) for found in stage.responses)
     standings = decided.standings_table(stage.choice) if stage.choice is not None else None
     return StagePart(stage, decided.stage_title(stage), standings, parts)
 
 
-def response_part(found: ResponseFindings, frame: Frame, margin: float | None) -> ResponsePart:
+def response_part(found: ResponseFindings, frame: Frame) -> ResponsePart:
     """A response with all that was found for it."""
     label = fmt.name(found.response)
     hypotheses = [effect for effect in found.effects if effect.role != "family"]
@@ -119,10 +119,10 @@ def response_part(found: ResponseFindings, frame: Frame, margin: float | None) -
         found=found,
         title=label,
         primary=next((effect for effect in found.effects if effect.role == "primary"), None),
-        effects_figure=add(figures.effects_figure(key("effects"), found, hypotheses, margin=margin)),
+        effects_figure=add(figures.effects_figure(key("effects"), found, hypotheses, margin=found.margin)),
         effects_table=tables.effects_table(found, hypotheses, _effects_caption(found)) if hypotheses else None,
         sizes_table=tables.sizes_table(hypotheses, f"Standardised sizes of these effects on {label}."),
-        family_figure=add(figures.effects_figure(key("contrasts"), found, family, margin=margin)),
+        family_figure=add(figures.effects_figure(key("contrasts"), found, family, margin=found.margin)),
         family_table=tables.effects_table(found, family, f"All contrasts of {label}; exploratory.") if family else None,
         family_sizes=tables.sizes_table(family, f"Standardised sizes of the contrasts of {label}."),
         tests=tuple(tables.table_of_tests(table) for table in found.tests),

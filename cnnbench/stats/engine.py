@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from cnnbench.stats.interface import AnalysisInput
     from cnnbench.stats.response import Work
     from cnnbench.stats.trials.cells import CellData
-    from cnnbench.types import Claim, Look, ReferenceCheck
+    from cnnbench.types import Claim, Look, ReferenceCheck, ResponseInfo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +49,7 @@ def analyse(data: AnalysisInput) -> Findings:
         AnalysisError: The table lacks a column, holds something that is no number or a level that the study does not
             name, or has the same replicate of a cell twice.
     """
+    data = _told_apart(data)
     trials = read_trials(data)
     apart = environment_refusal(data, trials)
     works = {info.response.name: start(data, trials, info, apart) for info in data.responses}
@@ -75,12 +77,27 @@ def analyse(data: AnalysisInput) -> Findings:
     )
 
 
+def _told_apart(data: AnalysisInput) -> AnalysisInput:
+    """Call responses of the same metric by their own names; sentences about them could not be told apart else."""
+    times = Counter(info.long_name for info in data.responses)
+    responses = tuple(
+        info if times[info.long_name] == 1 else replace(info, long_name=_own_name(info)) for info in data.responses
+    )
+    return replace(data, responses=responses)
+
+
+def _own_name(info: ResponseInfo) -> str:
+    name = info.response.name.replace("-", " ").replace("_", " ")
+    return name[:1].upper() + name[1:]
+
+
 def primary_test(data: AnalysisInput) -> PrimaryTest | Refusal:
     """Test the primary hypothesis alone, as `analyse` does, and return what it was tested on.
 
     Raises:
         AnalysisError: As `analyse`.
     """
+    data = _told_apart(data)
     hypothesis, what = data.analysis.primary, "null rate of the primary test"
     if hypothesis is None:
         return Refusal(what, "The study declares no primary hypothesis.", "Declare one in `[analysis]`.")

@@ -58,6 +58,10 @@ class AnalysisInput:
     """Whether the spread of a pilot decides how many replicates there are."""
     look: Look | None = None
     """How it decided; None before that."""
+    unplanned: int = 0
+    """Finished trials of the same run that its plan, as it is now, does not hold."""
+    remarks: tuple[str, ...] = ()
+    """What a table says of itself: what was taken for granted, rows that look like copies."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ def run_input(study: Study) -> AnalysisInput:
         exclusions=study.exclusions,
         failures=failures,
         pending=len(missing) - len(failures),
+        unplanned=len(study.folder.finished().difference(study.planned)),
         confirmatory=fixed.get("sha256") == analysis_hash(spec),
         two_stage=spec.design.seeds is not None,
         random=random_factor(spec),
@@ -61,7 +62,8 @@ def course_of(study: Study, spec: StudySpec) -> Course | None:
         return None
     chosen = [stored.decision for stored in read_decisions(study.folder)]
     choices = tuple(decision for decision in chosen if isinstance(decision, Choice))
-    return Course(study.stages, choices[: len(study.stages)], baseline_of(spec), spec.design.confirm)
+    same_examples = spec.trial.split.use == "predefined"
+    return Course(study.stages, choices[: len(study.stages)], baseline_of(spec), spec.design.confirm, same_examples)
 
 
 def analyse_run(study: Study, data: AnalysisInput) -> Findings:

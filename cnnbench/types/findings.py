@@ -113,6 +113,8 @@ class ResponseFindings:
     """Accuracies and pairs, where the response says which example is right."""
     clock: Clock | None = None
     """Where the response depends on time."""
+    margin: float | None = None
+    """The smallest effect of interest on the analysis scale; None where it was declared for another scale or unit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,6 @@ def _caption(shown: Sequence[Curve], layout: Layout, *, has_phases: bool, cut: b
     counts = f"n = {n[0]}" if len(n) == 1 else f"n = {n[0]} to {n[-1]}"
     band = "bands are pointwise 95\N{NO-BREAK SPACE}% intervals" if n[-1] > 1 else "one trial gives no interval"
     band += ", cut off where they leave the frame" if cut else ""
-    marks = " Dotted lines part the phases of training, which the table below names in order." if has_phases else ""
+    marks = " Dotted lines part the phases of training, which the table of phases names in order." if has_phases else ""
     what = fmt.capitalised(fmt.name(shown[0].long_name))
     return f"{what} after each epoch: means over replicates ({counts}), {band}.{marks}{layout.held_sentence()}"

@@ -35,6 +35,8 @@ class Course:
     baseline: Mapping[str, Level]
     confirms: bool
     """Whether a last stage runs baseline and selected setting again."""
+    same_examples: bool = False
+    """Whether all trials are evaluated on the same examples, as the dataset brings its split."""
 
 
 def stage_input(data: AnalysisInput, stage: Stage, baseline: Mapping[str, Level]) -> AnalysisInput:
@@ -168,13 +170,13 @@ def analyse_stages(data: AnalysisInput, course: Course) -> Findings:
 
 def _sentences(own: AnalysisInput, stage: Stage, choice: Choice | None, course: Course) -> list[str]:
     if stage.factor is None:
-        return confirm_sentences(course.baseline, stage.held)
+        return confirm_sentences(course.baseline, stage.held, same_examples=course.same_examples)
     if choice is None:
         return ["Nothing is chosen yet: the stage has not finished."]
     info = own.responses[0]
     scale, _ = scale_for(own, info)
     setting = Setting(info, scale, own.analysis.alpha, None, own.paired, own.confirmatory, own.factors)
-    return choice_sentences(choice, setting, confirmed=course.confirms)
+    return choice_sentences(choice, setting, confirmed=course.confirms, same_examples=course.same_examples)
 
 
 def _led(part: StageFindings) -> tuple[ResponseFindings, ...]:

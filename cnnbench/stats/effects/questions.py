@@ -275,5 +275,5 @@ def _strata_caveat(
     missing = int((~data.seen_M[np.isin(stratum_M, wanted) & ~np.isin(stratum_M, complete)]).sum())
     return (
         f"averaged over the {len(complete)} of {len(wanted)} combinations of the other factors in which every level "
-        f"that it compares has trials ({missing} cells are missing)"
+        f"that it compares has trials ({missing} {'cell is' if missing == 1 else 'cells are'} missing)"
     )

@@ -77,7 +77,9 @@ def partial_omega_sq_interval(f: float, df1: float, df2: float, alpha: float) ->
     omega squared is not above zero, or F is too large to bother.
     """
     omega = partial_omega_sq(f, df1, df2)
-    return partial_eta_sq_interval(omega / (1 - omega) * df2 / df1, df1, df2, alpha) if omega > 0 else None
+    if not 0 < omega < 1:  # a huge F leaves no digits of 1 - omega
+        return None
+    return partial_eta_sq_interval(omega / (1 - omega) * df2 / df1, df1, df2, alpha)
 
 
 def _noncentrality(f: float, df1: float, df2: float, tail: float) -> float:

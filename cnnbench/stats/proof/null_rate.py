@@ -179,7 +179,7 @@ def _simulation(found: PrimaryTest) -> _Simulation | Refusal:
     if found.partner is not None:
         tested.append((simulation.observed_partner(), found.partner.effect.p))
     same = all(of_study is not None and np.isclose(p, of_study, rtol=1e-6, atol=1e-12) for p, of_study in tested)
-    if not same or not _is_null(mean_M, weights_M):
+    if not same or not _is_null(mean_M, weights_M, data.mean_M):
         why = f"Its test ({effect.method}) has no form for many studies at once."
         return Refusal("null rate of the primary test", why, "Read the rates in docs/statistics.md instead.")
     return simulation
@@ -208,13 +208,13 @@ def _without(
     return mean_M if length <= 0 else mean_M - along_M * float(weights_M @ mean_M) / length
 
 
-def _is_null(mean_M: NDArray[np.float64], weights_M: NDArray[np.float64] | None) -> bool:
-    """Return whether no effect is left in the means."""
+def _is_null(mean_M: NDArray[np.float64], weights_M: NDArray[np.float64] | None, seen_M: NDArray[np.float64]) -> bool:
+    """Return whether no effect is left in the means, to the digits of those that were seen."""
     if weights_M is None:
         return True
     used_M = np.abs(weights_M) > 1e-12
-    parts = weights_M[used_M] * mean_M[used_M]
-    return bool(abs(parts.sum()) <= 1e-9 * np.abs(parts).sum() + 1e-300)
+    left = float(weights_M[used_M] @ mean_M[used_M])
+    return bool(abs(left) <= 1e-9 * float(np.abs(weights_M[used_M] * seen_M[used_M]).sum()) + 1e-300)
 
 
 def _counted(simulation: _Simulation, num_studies: int) -> dict[str, int | None]:

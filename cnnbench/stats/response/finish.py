@@ -56,6 +56,7 @@ def finish(data: AnalysisInput, work: Work) -> ResponseFindings:
         ranks=work.ranks,
         examples=work.examples,
         clock=work.clock,
+        margin=setting.margin,
         estimated_means=() if cells is None else estimated_means(cells, setting.alpha),
         further_effects=tuple(replace(draft.effect, verdict=verdict(draft, setting.alpha)) for draft in work.beside),
     )

@@ -101,7 +101,7 @@ def _explore(work: Work, cells: CellData, primary: Hypothesis | None) -> None:
     work.further_tables, refused = further_tests(cells, work.setting.alpha)
     work.further_tables += [] if work.setting.mixed is None else mixed_tables(work.setting.mixed)
     work.refusals += refused
-    work.notes += describe(cells, work.primary, work.tables, work.setting.alpha)
+    work.notes += describe(cells, work.primary, [*work.repeated, *work.further], work.tables, work.setting.alpha)
 
 
 def _over_blocks(data: AnalysisInput, work: Work, cells: CellData) -> None:

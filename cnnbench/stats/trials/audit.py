@@ -54,12 +54,14 @@ def audit(data: AnalysisInput, trials: Trials, selection: Selection, cells: Cell
             _size(len(cell_N), len(filled), len(full), filled.tolist()),
             *_missing(data, missing),
             *_failures(data),
+            *_unplanned(data),
             *_pairing(data, cells, labels.tolist(), complete),
             *_nesting(data, cells),
             *_random(data, cells),
             *_connection(linked=linked or not len(filled)),
             *_lost_levels(data, cells),
             *environment_sentences(data, trials, selection.kept_N),
+            *data.remarks,
         ),
         nested_in=data.nested_in,
         random=data.random if random_position(data.random, cells) is not None else None,
@@ -106,9 +108,18 @@ def _failures(data: AnalysisInput) -> list[str]:
     return sentences
 
 
+def _unplanned(data: AnalysisInput) -> list[str]:
+    """Tell of earlier runs: whoever looks at results and then changes seeds or levels has looked more than once."""
+    if not data.unplanned:
+        return []
+    lie = "lies" if data.unplanned == 1 else "lie"
+    what = f"{_plural(data.unplanned, 'finished trial')} of other settings, levels or seeds {lie} in the same folder"
+    return [f"{what}, not analysed here; if those analysed were chosen by their results, no p value knows it."]
+
+
 def _pairing(data: AnalysisInput, cells: CellData | None, labels: list[int], complete: tuple[int, ...]) -> list[str]:
     if not data.paired:
-        return ["Every trial has seeds of its own, so trials are independent."]
+        return [] if data.remarks else ["Every trial has seeds of its own, so trials are independent."]
     names = data.replicate_names or {}
     lacking = [names.get(label, label) for label in labels if label not in complete]
     over = f"all cells of their level of {' and '.join(data.nested_in)}" if data.nested_in else "all cells"

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 Scale = Literal["raw", "log", "logit"]
 
-SMALLEST, LARGEST = 1e-100, 1e100
-"""Between these, squares and their sums are numbers."""
+SMALLEST, LARGEST = 1e-60, 1e60
+"""Between these, squares of variances and their sums are numbers, those of small differences, too."""
 _NO_COUNT = 0.2
 """Shares are often rounded to four digits; a product further from a whole number than this is no count."""
 

@@ -29,6 +29,8 @@ _DATASETS = ("dataset", "datasets")
 _EXAMPLES = ("example", "examples", "image", "images")
 _SEEDS = ("seed", "seeds", "replicate", "replicates", "run", "runs", "repetition")
 _ENVIRONMENT = "environment_key"
+_BLOCK_NAMES = frozenset({"seed", "replicate", "rep", "repeat", "repetition", "run", "fold", "split"})
+"""Columns that are called so often say which trials belong together."""
 RESERVED = ("trial_id", "replicate", "concurrent_trials", _ENVIRONMENT, "num_examples")
 """Columns that `AnalysisInput.trials` has beside factors and response."""
 
@@ -112,7 +114,35 @@ def read_table(path: Path, asked: TableQuestion) -> AnalysisInput:
         binary=binary,
         dataset_factor=next((name for name in asked.factors if name.casefold() in _DATASETS), None),
         control=_control(asked, factors),
+        remarks=(*_independence(table, asked, cells), *_copies(table)),
     )
+
+
+def _independence(table: CsvTable, asked: TableQuestion, cells: Sequence[object]) -> list[str]:
+    """Say what was taken for granted without a block, and which column looks like one."""
+    if asked.block is not None:
+        return []
+    remarks = ["No block was named, so all trials are taken as independent."]
+    for name, values in table.columns.items():
+        shared = {
+            value for value in set(values) if len({c for c, v in zip(cells, values, strict=True) if v == value}) > 1
+        }
+        if name.casefold() in _BLOCK_NAMES and name not in asked.factors and shared:
+            remarks.append(
+                f"The column {name} has the same values in several cells; if they mean the same {name}, the trials are "
+                f"not independent: name it with --block {name}."
+            )
+    return remarks
+
+
+def _copies(table: CsvTable) -> list[str]:
+    """Say how many rows are the same as an earlier one in every column."""
+    rows = Counter(zip(*table.columns.values(), strict=True))
+    copies = sum(rows.values()) - len(rows)
+    if not copies:
+        return []
+    some = "1 row is" if copies == 1 else f"{copies} rows are"
+    return [f"{some} the same as an earlier one in every column, and counted as further trials."]
 
 
 def _response(asked: TableQuestion) -> ResponseInfo:

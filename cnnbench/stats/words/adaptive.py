@@ -51,10 +51,11 @@ def look_sentences(look: Look, setting: Setting) -> list[str]:
     return [*sentences, f"The interval is ±{reached}."]
 
 
-def choice_sentences(choice: Choice, setting: Setting, *, confirmed: bool) -> list[str]:
+def choice_sentences(choice: Choice, setting: Setting, *, confirmed: bool, same_examples: bool = False) -> list[str]:
     """Return what a stage chose, how sure that is, and what choosing does to the mean.
 
-    ``confirmed`` says that the study runs the selected setting again.
+    ``confirmed`` says that the study runs the selected setting again, ``same_examples`` that all its trials are
+    evaluated on the same examples.
     """
     chosen = next(standing for standing in choice.standings if standing.level == choice.level)
     return [
@@ -62,7 +63,7 @@ def choice_sentences(choice: Choice, setting: Setting, *, confirmed: bool) -> li
         _certainty(choice, chosen),
         *_rivals(choice),
         *_unable(choice),
-        _optimism(choice, setting, confirmed=confirmed),
+        _optimism(choice, setting, confirmed=confirmed, same_examples=same_examples),
     ]
 
 
@@ -105,28 +106,41 @@ def _unable(choice: Choice) -> list[str]:
     return [f"Not to be chosen, because trials have no result: {each}."] if unable else []
 
 
-def _optimism(choice: Choice, setting: Setting, *, confirmed: bool) -> str:
+def _optimism(choice: Choice, setting: Setting, *, confirmed: bool, same_examples: bool) -> str:
     size = f", by about {amount(choice.optimism, setting)} in resamples of the seeds" if choice.optimism else ""
     remedy = (
-        "the stage that confirms measures the selected setting on new seeds"
+        f"the stage that confirms measures the selected setting on new seeds{', not on new examples' * same_examples}"
         if confirmed
         else "this study does not measure it again (`confirm = false`)"
     )
     return f"The mean of a level that was chosen for being the best is optimistic{size}; {remedy}."
 
 
-def confirm_sentences(baseline: Mapping[str, Level], selected: Mapping[str, Level]) -> list[str]:
-    """Return what the confirming stage compares."""
+def confirm_sentences(
+    baseline: Mapping[str, Level], selected: Mapping[str, Level], *, same_examples: bool = False
+) -> list[str]:
+    """Return what the confirming stage compares, and whether choosing has left something in its means.
+
+    New seeds draw new splits. Where the dataset brings its split, ``same_examples``, the stages have chosen what suits
+    the very examples on which the selected setting is measured again.
+    """
+    fitted = "evaluated on the examples that the stages chose by: how well the choice happens to suit them is still in"
     if dict(baseline) == dict(selected):
         return [
             (
-                f"The stages selected the baseline ({_cell(selected)}). Its mean on new seeds carries no optimism; "
-                "there is nothing to compare it with."
+                f"The stages selected the baseline ({_cell(selected)}). "
+                + (
+                    f"It was run again with new seeds, but {fitted} its mean; there is nothing to compare it with."
+                    if same_examples
+                    else "Its mean on new seeds carries no optimism; there is nothing to compare it with."
+                )
             )
         ]
     return [
         f"Selected: {_cell(selected)}. Baseline: {_cell(baseline)}.",
-        "Both were run again with new seeds, so these means carry no optimism.",
+        f"Both were run again with new seeds, but {fitted} this comparison, in favour of what was selected."
+        if same_examples
+        else "Both were run again with new seeds, so these means carry no optimism.",
     ]
 
 

@@ -22,12 +22,18 @@ LARGE_SPREAD = 3.0
 """Ratio of the largest to the smallest cell SD from which it is worth telling."""
 
 
-def describe(data: CellData, primary: Draft | None, tables: Sequence[TestTable], alpha: float) -> list[str]:
-    """Return remarks on what the primary effect depends on, on disagreement, spread, pairing and gaps."""
+def describe(
+    data: CellData, primary: Draft | None, declared: Sequence[Draft], tables: Sequence[TestTable], alpha: float
+) -> list[str]:
+    """Return remarks on what the primary effect depends on, on disagreement, spread, pairing and gaps.
+
+    ``declared`` are the other effects that the study asked of this response; the first of them leads where there is no
+    primary one.
+    """
     if not data.replicated:
         return []
     return [
-        *_depends(primary, tables, alpha),
+        *_depends(primary or next(iter(declared), None), declared, tables, alpha),
         *_disagreement(tables, alpha),
         *_spread(data),
         *(_pairing(data) if data.paired else []),
@@ -37,21 +43,24 @@ def describe(data: CellData, primary: Draft | None, tables: Sequence[TestTable],
     ]
 
 
-def _depends(primary: Draft | None, tables: Sequence[TestTable], alpha: float) -> list[str]:
-    """Warn where the primary effect is an average over levels between which it differs."""
-    hypothesis = None if primary is None else primary.hypothesis
-    if hypothesis is None or not tables or hypothesis.at:  # the table's terms are averages over what it holds
+def _depends(lead: Draft | None, declared: Sequence[Draft], tables: Sequence[TestTable], alpha: float) -> list[str]:
+    """Warn where the effect that leads is an average over levels between which it differs."""
+    hypothesis = None if lead is None else lead.hypothesis
+    if (
+        lead is None or hypothesis is None or not tables or hypothesis.at
+    ):  # the table's terms are averages of what it holds
         return []
     own = {hypothesis.over} if hypothesis.over else set(hypothesis.slope or hypothesis.interaction or ())
+    asked = [set(one.hypothesis.interaction or ()) for one in declared if one.hypothesis is not None]
+    what = "The primary effect" if lead.effect.role == "primary" else f"The effect {lead.effect.label}"
     remarks = []
     for row in tables[0].rows:
-        others = set(row.term.split(":")) - own
-        if own < set(row.term.split(":")) and len(others) == 1 and row.p is not None and row.p < alpha:
+        term = set(row.term.split(":"))
+        others = term - own
+        if own < term and len(others) == 1 and row.p is not None and row.p < alpha:
             (other,) = others
-            remarks.append(
-                f"The primary effect differs between levels of {other} ({row.term}, {p_text(row.p)}, exploratory): "
-                f"read it within each level."
-            )
+            why = f"{row.term}, {p_text(row.p)}{'' if term in asked else ', exploratory'}"
+            remarks.append(f"{what} differs between levels of {other} ({why}): read it within each level.")
     return remarks
 
 

@@ -37,7 +37,7 @@ def welch(data: CellData, weights_M: NDArray[np.float64], what: str) -> Estimate
         return classical
     part = weights_M[used_M] ** 2 * var / n
     variance = float(part.sum())
-    df = variance**2 / float((part**2 / (n - 1)).sum())
+    df = 1 / float(((part / variance) ** 2 / (n - 1)).sum())
     method = f"Welch-Satterthwaite t over {int(n.sum())} trials in {len(n)} cells"
     smallest = int(n.min())
     return Estimate(
