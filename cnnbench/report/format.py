@@ -63,12 +63,19 @@ def half_width(interval: Interval | None) -> float | None:
     return None if interval is None else (interval.high - interval.low) / 2
 
 
-def interval_text(interval: Interval | None, decimals: int | None = None) -> str:
+def ratio(value: float | None, decimals: int | None = None) -> str:
+    """A ratio, which is never zero, however wide the interval is that decides on the digits."""
+    lost = value and decimals is not None and math.isfinite(value) and round(value, decimals) == 0
+    return number(value, None if lost else decimals)
+
+
+def interval_text(interval: Interval | None, decimals: int | None = None, *, ratios: bool = False) -> str:
     """An interval as ``[low, high]``."""
     if interval is None:
         return ABSENT
     places = decimals_for([half_width(interval)]) if decimals is None else decimals
-    return f"[{number(interval.low, places)}, {number(interval.high, places)}]"
+    low, high = (ratio(limit, places) if ratios else number(limit, places) for limit in (interval.low, interval.high))
+    return f"[{low}, {high}]"
 
 
 def percent(level: float) -> str:

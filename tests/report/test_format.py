@@ -66,3 +66,10 @@ def test_flops_have_a_prefix():
 
 def test_degrees_of_freedom_are_whole_where_they_are_whole():
     assert [fmt.degrees(df) for df in (4.0, 7.83, None)] == ["4", "7.8", fmt.ABSENT]
+
+
+def test_a_ratio_is_never_zero():
+    assert fmt.ratio(0.000021, 0) == "0.00002100"
+    assert fmt.ratio(532.4, 0) == "532"
+    assert fmt.ratio(None, 0) == fmt.ABSENT
+    assert fmt.interval_text(Interval(0.0369, 7660654.2, 0.95), 0, ratios=True) == "[0.0369, 7,660,654]"

@@ -356,3 +356,39 @@ def test_no_data_makes_it_fail_or_print_a_number_that_is_none(study: MakeStudy, 
             assert effect.sentence.endswith(".")
         for table in found.tests:
             assert all(0 <= row.p <= 1 and row.df1 > 0 and row.df2 > 0 for row in table.rows)
+
+
+def test_responses_of_one_metric_go_by_their_own_names(study: MakeStudy, simulate: Simulate, response: MakeResponse):
+    depth = Factor("depth", (8, 14))
+    frame = simulate((depth,), lambda cell: cell["depth"] / 20)
+    frame["sub-total-accuracy"], frame["loss"] = frame["accuracy"], 1 - frame["accuracy"]
+    sub = response("sub-total-accuracy", long_name="Accuracy")
+    data = study(
+        frame,
+        (depth,),
+        responses=(response(), sub, response("loss")),
+        primary=Hypothesis(contrast="14 - 8", over="depth"),
+        also=("sub-total-accuracy", "loss"),
+        equivalence_margin=0.02,
+    )
+    found = analyse(data).responses
+    assert found[0].headline.startswith("With depth 14, accuracy is")
+    assert found[1].headline.startswith("With depth 14, sub total accuracy is")
+    assert found[2].headline.startswith("With depth 14, loss is")
+    assert [one.margin for one in found] == [0.02, 0.02, 0.02]
+
+
+@pytest.mark.parametrize("scale", ["raw", "log"])
+@pytest.mark.parametrize("size", [1e-59, 1e-30, 1.0, 1e30, 1e59])
+@pytest.mark.parametrize("noise", [0.0, 1e-13, 1e-10, 0.1])
+@pytest.mark.parametrize("paired", [True, False])
+def test_huge_tiny_and_nearly_exact_numbers_are_analysed(
+    study: MakeStudy, simulate: Simulate, scale: str, size: float, noise: float, *, paired: bool
+):
+    depth = Factor("depth", (8, 14))
+    frame = simulate((depth,), lambda cell: cell["depth"] / 10, sd=0.0, seed_sd=0.1, n=6)
+    frame.loc[3, "accuracy"] += noise
+    frame["accuracy"] *= size
+    primary = Hypothesis(contrast="14 - 8", over="depth")
+    findings = analyse(study(frame, (depth,), primary=primary, scale=scale, paired=paired))
+    assert all(math.isfinite(value) for value in floats(findings))

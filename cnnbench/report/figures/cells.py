@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
@@ -140,9 +141,14 @@ def _interaction(found: ResponseFindings, layout: Layout) -> AnyChart:
     if _joins_replicates(found, layout):
         paths = trials.mark_line(strokeWidth=0.7, opacity=0.28).encode(y=y, detail="replicate:N")
         layers.insert(0, paths)
-    size = {"width": panel_width(layout, 420), "height": 300 - 60 * len(layout.panels)}
+    size = {"width": panel_width(layout, 420), "height": _height(layout)}
     layered = alt.layer(*layers, data=ROWS).properties(**size)
     return facetted(layered, layout)
+
+
+def _height(layout: Layout) -> int:
+    """Of a panel, px."""
+    return 300 - 60 * len(layout.panels)
 
 
 def _encodings(found: ResponseFindings, layout: Layout) -> tuple[alt.X, alt.Y, alt.Color, alt.Shape]:
@@ -150,7 +156,7 @@ def _encodings(found: ResponseFindings, layout: Layout) -> tuple[alt.X, alt.Y, a
     axis = level_axis(layout.x, panel_width(layout, 420))
     scale = alt.Scale(domain=level_ends(layout.x), nice=False, zero=False)
     x = alt.X("x:Q", scale=scale, axis=axis, title=fmt.name(layout.x.name))
-    label = fmt.with_unit(fmt.capitalised(fmt.name(found.response)), found.unit)
+    label = wrap(fmt.with_unit(fmt.capitalised(fmt.name(found.response)), found.unit), _height(layout) // 7)
     y = alt.Y("value:Q", scale=alt.Scale(zero=False, padding=8), title=label, axis=alt.Axis(tickCount=5))
     return x, y, *colour_and_shape(layout.colour)
 

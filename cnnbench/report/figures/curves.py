@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
@@ -105,7 +106,9 @@ def _chart(rows: list[dict[str, Any]], first: Curve, layout: Layout, common: tup
     step = max(1, -(-last // 10))
     axis = alt.Axis(values=list(range(step, last + 1, step)), grid=False, format="d")
     x = alt.X("epoch:Q", scale=alt.Scale(domain=domain, nice=False), axis=axis, title="epoch")
-    label = fmt.with_unit(fmt.capitalised(fmt.name(first.long_name)), first.unit)
+    height = 280 if layout.column is None else 170
+    # A title along the axis must not be longer than its panel, or those of two rows overlap.
+    label = wrap(fmt.with_unit(fmt.capitalised(fmt.name(first.long_name)), first.unit), height // 7)
     y = alt.Y("value:Q", scale=alt.Scale(zero=False, padding=8), title=label, axis=alt.Axis(tickCount=5))
     base = alt.Chart().transform_filter("isValid(datum.value)").encode(x=x, color=colour)
     about = [alt.Tooltip(f"{name}:N") for name in ("cell", "epoch", "phase", "shown", "n")]
@@ -118,7 +121,6 @@ def _chart(rows: list[dict[str, Any]], first: Curve, layout: Layout, common: tup
     width = panel_width(layout, 520)
     if common is not None:
         layers = [*_phase_marks(common, domain, width), *layers]
-    height = 280 if layout.column is None else 170
     layered = alt.layer(*layers, data=ROWS).properties(width=width, height=height)
     return facetted(layered, layout, headroom=8 if common is None else 20)
 

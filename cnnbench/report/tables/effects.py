@@ -29,8 +29,11 @@ def effects_table(found: ResponseFindings, effects: Sequence[Effect], caption: s
     if found.scale == "log":
         ratio_places = fmt.decimals_for(fmt.half_width(effect.ratio_interval) for effect in effects)
         columns += [
-            (Column("Ratio"), [fmt.number(effect.ratio, ratio_places) for effect in effects]),
-            (Column(interval_title(effects)), [fmt.interval_text(e.ratio_interval, ratio_places) for e in effects]),
+            (Column("Ratio"), [fmt.ratio(effect.ratio, ratio_places) for effect in effects]),
+            (
+                Column(interval_title(effects)),
+                [fmt.interval_text(e.ratio_interval, ratio_places, ratios=True) for e in effects],
+            ),
             (Column("Log ratio"), [fmt.number(effect.estimate, places) for effect in effects]),
         ]
     else:

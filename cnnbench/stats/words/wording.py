@@ -23,9 +23,18 @@ if TYPE_CHECKING:
     from cnnbench.types import Effect, Interval, TestRow, TestTable, Verdict
 
 
+_MOST_PLACES = 10
+
+
 def number(value: float) -> str:
     """Return three significant digits, without an exponent where that is readable."""
     return f"{value:.3g}" if 1e-4 <= abs(value) < 1e5 or value == 0 else f"{value:.2e}"
+
+
+def fixed(value: float, places: int, *, factor: bool = False) -> str:
+    """Return digits behind the point; three significant ones of a factor that would be zero, and of tiny numbers."""
+    text = f"{value:.{places}f}"
+    return number(value) if float(text) == 0 and (factor or places >= _MOST_PLACES) else text
 
 
 def p_text(p: float | None) -> str:
@@ -53,7 +62,7 @@ def amount(value: float, setting: Setting, places: int | None = None, *, signed:
     """
     sign = "+" if signed and value > 0 else ""
     scaled = 100 * value if _in_points(setting) else value
-    digits = number(scaled) if places is None else f"{scaled:.{places}f}"
+    digits = number(scaled) if places is None else fixed(scaled, places)
     return f"{sign}{digits}{_unit(setting)}"
 
 
@@ -68,7 +77,7 @@ def _unit(setting: Setting) -> str:
 def decimals(interval: Interval, scale: float = 1.0) -> int:
     """Return how many digits behind the point an interval of this width deserves: one or two of its half width."""
     half = scale * (interval.high - interval.low) / 2
-    return min(10, max(0, -floor(log10(half / 3)))) if half > 0 else 3
+    return min(_MOST_PLACES, max(0, -floor(log10(half / 3)))) if half > 0 else 3
 
 
 def interval_text(interval: Interval, setting: Setting, *, factor: bool) -> str:
@@ -76,7 +85,7 @@ def interval_text(interval: Interval, setting: Setting, *, factor: bool) -> str:
     scale = 100 if _in_points(setting) and not factor else 1
     places = decimals(interval, scale)
     limits = [scale * interval.low, scale * interval.high]
-    low, high = (f"{'+' if limit > 0 and not factor else ''}{limit:.{places}f}" for limit in limits)
+    low, high = (f"{'+' if limit > 0 and not factor else ''}{fixed(limit, places, factor=factor)}" for limit in limits)
     return f"{100 * interval.level:.3g} % CI {low} to {high}"
 
 
@@ -98,7 +107,7 @@ def _statement(found: Draft, interval: Interval, setting: Setting, data: CellDat
     at = f"At {found.at}, " if found.at else ""
     ratio = None
     if effect.ratio is not None and effect.ratio_interval is not None:
-        ratio = f"{effect.ratio:.{decimals(effect.ratio_interval)}f}"
+        ratio = fixed(effect.ratio, decimals(effect.ratio_interval), factor=True)
     places = decimals(interval, 100 if _in_points(setting) else 1)
     if found.compared:
         factor, first, second = found.compared

@@ -164,3 +164,17 @@ def test_a_claim_whose_stage_has_not_run_is_undetermined(whole: AnalysisInput):
     findings = analyse_stages(own, course(own, FIRST))
 
     assert [(one.verdict, one.effect) for one in findings.claims] == [("undetermined", None)]
+
+
+def test_new_seeds_on_the_same_examples_do_not_undo_what_was_fitted_to_them(whole: AnalysisInput):
+    how = replace(course(whole, *STAGES), same_examples=True)
+
+    findings = analyse_stages(whole, how)
+
+    assert "no optimism" not in findings.responses[0].headline
+    assert "evaluated on the examples that the stages chose by" in findings.responses[0].headline
+    assert "on new seeds, not on new examples" in " ".join(findings.stages[0].sentences)
+    alone = replace(LAST, held=BASELINE, cells=(BASELINE,))
+    own = replace(whole, trials=trials(FIRST, SECOND, alone))
+    same = replace(course(own, FIRST, SECOND), stages=(FIRST, SECOND, alone), same_examples=True)
+    assert "no optimism" not in analyse_stages(own, same).responses[0].headline

@@ -242,3 +242,14 @@ def test_a_large_design_is_simulated_at_least_two_thousand_times():
         size = 10**9
 
     assert room._num_studies(Large()) == 2000
+
+
+@pytest.mark.parametrize("n", [5, 6, 10])
+def test_two_levels_are_no_matter_of_rounding(study: MakeStudy, simulate: Simulate, monkeypatch, n: int):
+    """Without the effect both means are zero but for their last digits, which are no effect."""
+    monkeypatch.setattr(room, "MOST", 2_000)
+    two = Factor("size", (16, 32))
+    primary = Hypothesis(contrast="32 - 16", over="size")
+    for seed in range(12):
+        frame = simulate((two,), lambda cell: 0.5 + cell["size"] / 100, n=n, seed=seed)
+        assert measured(study(frame, (two,), primary=primary)).studies == 2_000

@@ -144,3 +144,11 @@ def test_unequal_shares_of_environments_are_told(study: MakeStudy, simulate: Sim
 def test_one_environment_is_nothing_to_tell(study: MakeStudy, simulate: Simulate):
     frame = simulate(FACTORS, lambda _: 0.5)
     assert not any("environment" in one for one in audit_of(study(frame, FACTORS, pool_environments=True)).sentences)
+
+
+def test_trials_of_earlier_settings_in_the_same_folder_are_counted(study: MakeStudy, simulate: Simulate):
+    frame = simulate(FACTORS, lambda _: 0.5)
+    told = audit_of(study(frame, FACTORS, unplanned=36)).sentences
+    assert any(one.startswith("36 finished trials of other settings, levels or seeds lie in the same") for one in told)
+    assert any(one.startswith("1 finished trial of") for one in audit_of(study(frame, FACTORS, unplanned=1)).sentences)
+    assert not any("same folder" in one for one in audit_of(study(frame, FACTORS)).sentences)

@@ -269,3 +269,25 @@ def test_every_key_of_a_comparison_is_described(kind: type):
     text = (Path(__file__).parents[3] / "docs" / "statistics.md").read_text("utf-8")
     section = text[text.index("## Comparing runs") :].split("\n## ")[0]
     assert {field.name for field in fields(kind)} <= set(re.findall(r"[a-z][a-z_0-9]*", section))
+
+
+def test_what_is_taken_for_granted_without_a_block_is_said(tmp_path: Path):
+    path = written(tmp_path, *ROWS)
+    alone = analyse(read_table(path, asked())).responses[0].audit.sentences
+    assert "No block was named, so all trials are taken as independent." in alone
+    assert any("name it with --block seed" in sentence for sentence in alone)
+    assert not any("has seeds of its own" in sentence for sentence in alone)
+    blocked = " ".join(analyse(read_table(path, asked(block="seed"))).responses[0].audit.sentences)
+    assert "--block" not in blocked
+    assert "taken as independent" not in blocked
+    own = [f"{row.rsplit(',', 2)[0]},{number},{row.rsplit(',', 1)[1]}" for number, row in enumerate(ROWS)]
+    apart = analyse(read_table(written(tmp_path, *own), asked())).responses[0].audit.sentences
+    assert "No block was named, so all trials are taken as independent." in apart
+    assert not any("--block seed" in sentence for sentence in apart)
+
+
+def test_rows_that_are_copies_are_counted(tmp_path: Path):
+    twice = analyse(read_table(written(tmp_path, *ROWS, ROWS[0]), asked())).responses[0].audit.sentences
+    assert "1 row is the same as an earlier one in every column, and counted as further trials." in twice
+    thrice = analyse(read_table(written(tmp_path, *ROWS, *ROWS), asked())).responses[0].audit.sentences
+    assert "8 rows are the same as an earlier one in every column, and counted as further trials." in thrice

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from cnnbench.spec import Hypothesis
@@ -87,3 +88,28 @@ def test_terms_on_which_both_omnibus_tests_disagree_are_named(study: MakeStudy, 
     loaded = oracle("c05")
     notes = notes_of(study(loaded.frame, loaded.factors, paired=False))
     assert "depth:size: the ANOVA-type statistic (p = 0.143) and the classical F (p < 0.001) disagree." in notes
+
+
+def test_an_average_that_hides_its_levels_is_told_wherever_it_is_asked(study: MakeStudy, simulate: Simulate, response):
+    """Gradual helps on one dataset and harms on the other."""
+    dataset = Factor("dataset", ("x", "y"))
+    turn = {"none": 0.0, "gradual": 0.1}
+    frame = simulate(
+        (dataset, REGIME),
+        lambda cell: 0.5 + turn[cell["regime"]] * (1 if cell["dataset"] == "x" else -0.5),
+        seed_sd=0.01,
+    )
+    frame["again"], frame["plain"] = frame["accuracy"], 0.5 + 0.01 * np.random.default_rng(0).normal(size=len(frame))
+    own = study(
+        frame,
+        (dataset, REGIME),
+        primary=CONTRAST,
+        also=("again",),
+        further=(Hypothesis(interaction=("dataset", "regime"), response="again"),),
+        responses=(response(), response("again"), response("plain")),
+    )
+    first, second, third = (" ".join(found.notes) for found in analyse(own).responses)
+    assert "The primary effect differs between levels of dataset (dataset:regime, p < 0.001, exploratory)" in first
+    # Declared for this response, so not exploratory.
+    assert "The effect gradual - none differs between levels of dataset (dataset:regime, p < 0.001): read it" in second
+    assert "differs between levels" not in third

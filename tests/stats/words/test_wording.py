@@ -9,7 +9,7 @@ import pytest
 
 from cnnbench.spec import Hypothesis
 from cnnbench.stats import analyse
-from cnnbench.stats.words.wording import decimals, number, p_text
+from cnnbench.stats.words.wording import decimals, fixed, number, p_text
 from cnnbench.types import Factor, Interval
 
 if TYPE_CHECKING:
@@ -151,3 +151,11 @@ def test_a_weighted_contrast_is_quoted(study: MakeStudy, simulate: Simulate):
     hypothesis = Hypothesis(contrast="0.5 gradual + 0.5 stepwise - none", over="regime")
     found = analyse(study(simulate((factor,), gain, sd=0.001), (factor,), primary=hypothesis)).responses[0]
     assert found.headline.startswith("The contrast 0.5 gradual + 0.5 stepwise - none of accuracy is +1.")
+
+
+def test_no_factor_is_zero_and_no_tiny_number_is_lost():
+    assert fixed(0.0369, 0, factor=True) == "0.0369"
+    assert fixed(1e-12, 10) == "1.00e-12"
+    assert fixed(0.0, 10) == "0"
+    assert fixed(-0.3, 0) == "-0"
+    assert fixed(1.25, 1, factor=True) == "1.2"
