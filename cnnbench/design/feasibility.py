@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnbench.design.network import build_network, group_multipliers, trainable_groups
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from cnnbench.plugin import Model
 
 _PROBE_BATCH = 2
+_SLIPS = (AttributeError, ImportError, IndexError, KeyError, NameError, TypeError)
+"""What code with a mistake raises; its sentence names the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,10 @@ class _Watcher:
     def sentence(self, error: Exception) -> str:
         """Say where the network failed, and why."""
         what = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        if isinstance(error, _SLIPS):  # images that are too small raise others: this is rather a slip in the code
+            frames = traceback.extract_tb(error.__traceback__)
+            last = next((frame for frame in reversed(frames) if "torch" not in Path(frame.filename).parts), frames[-1])
+            what += f" ({type(error).__name__} in {Path(last.filename).name}, line {last.lineno})"
         if not self._built:
             return f"the network cannot be built for {self._request.largest_px} px: {what}."
         if self._inside is not None:

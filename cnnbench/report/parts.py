@@ -118,7 +118,7 @@ def response_part(found: ResponseFindings, frame: Frame) -> ResponsePart:
     return ResponsePart(
         found=found,
         title=label,
-        primary=next((effect for effect in found.effects if effect.role == "primary"), None),
+        primary=next((effect for effect in found.effects if effect.key == "primary"), None),
         effects_figure=add(figures.effects_figure(key("effects"), found, hypotheses, margin=found.margin)),
         effects_table=tables.effects_table(found, hypotheses, _effects_caption(found)) if hypotheses else None,
         sizes_table=tables.sizes_table(hypotheses, f"Standardised sizes of these effects on {label}."),

@@ -41,6 +41,7 @@ def terminal_summary(view: StudyView) -> list[RenderableType]:
     hypotheses = [effect for effect in found.effects if effect.role != "family"]
     if hypotheses:
         parts.append(_effects(found, hypotheses))
+    parts += [Padding(Text(line), (0, 0, 1, 0)) for line in _elsewhere(view.findings.responses[1:])]
     parts += [_tests(table) for table in found.tests]
     parts += [Padding(Text(line), (0, 0, 1, 0)) for line in _remarks(found)]
     rate, check = view.findings.null_rate, view.findings.self_check
@@ -49,6 +50,12 @@ def terminal_summary(view: StudyView) -> list[RenderableType]:
     if check is not None and check.failed:
         parts.append(Padding(Text(check.sentence), (0, 0, 1, 0)))
     return [*parts, *_limits(view)]
+
+
+def _elsewhere(responses: Sequence[ResponseFindings]) -> list[str]:
+    """The primary hypothesis asked of further responses: what is better by one may be worse by another."""
+    asked = [effect for found in responses for effect in found.effects if effect.key == "primary"]
+    return [f"{fmt.sentence(effect.sentence)} {fmt.capitalised(effect.verdict)}." for effect in asked if effect.verdict]
 
 
 def _plain_table(title: str) -> RichTable:

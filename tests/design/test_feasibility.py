@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,8 +70,10 @@ NETWORKS: list[Callable[[Any, int], nn.Module]] = [
     lambda *_: nn.Sequential(nn.Flatten(), Silent(1, 1)),
     lambda shape_CHW, num_classes: nn.Sequential(nn.Flatten(), nn.Linear(3 * shape_CHW[1] ** 2, num_classes)),
     lambda *_: nn.Sequential(nn.Conv2d(3, 2, 16)),
+    lambda *_: nn.Sequential(nn.Conv2D(3, 2, 16)),  # type: ignore[attr-defined]
+    lambda *_: nn.Sequential(nn.Conv2d(3, 2)),  # type: ignore[call-arg]
 ]
-VANISHING, RAISING, MISCOUNTING, UNFITTING, SILENT, BOUND, FLAT = range(7)
+VANISHING, RAISING, MISCOUNTING, UNFITTING, SILENT, BOUND, FLAT, MISSPELT, MISCALLED = range(9)
 
 
 def reason(number: int, size_px: int = 16, largest_px: int = 16, trainable: Any = "all") -> str | None:
@@ -194,3 +197,15 @@ class Lacking(Model):
 def test_what_a_user_can_mend_is_no_infeasible_size():
     with pytest.raises(SetupError, match="it needs a library"):
         probe(Probe(Lacking(), 3, 2, 16, 16, "all"))
+
+
+@pytest.mark.parametrize(("number", "error"), [(MISSPELT, "AttributeError"), (MISCALLED, "TypeError")])
+def test_a_slip_in_the_code_is_named_with_its_line(number: int, error: str):
+    """It is no fault of the size, and whoever wrote it wants to know where."""
+    source = Path(__file__).read_text("utf-8").splitlines()
+    line = next(
+        n
+        for n, text in enumerate(source, 1)
+        if f"nn.Conv2{'D' if number == MISSPELT else 'd'}(3, 2" in text and "type: ignore" in text
+    )
+    assert f"({error} in test_feasibility.py, line {line})." in str(reason(number))

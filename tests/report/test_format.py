@@ -72,4 +72,4 @@ def test_a_ratio_is_never_zero():
     assert fmt.ratio(0.000021, 0) == "0.00002100"
     assert fmt.ratio(532.4, 0) == "532"
     assert fmt.ratio(None, 0) == fmt.ABSENT
-    assert fmt.interval_text(Interval(0.0369, 7660654.2, 0.95), 0, ratios=True) == "[0.0369, 7,660,654]"
+    assert fmt.interval_text(Interval(0.0369, 7660654.2, 0.95), 0, ratios=True) == "[0.03690, 7,660,654]"

@@ -69,3 +69,10 @@ def test_many_failures_are_counted_not_listed(full: StudyView):
     text = printed(replace(full, failures=full.failures * 30))
     assert "30 trials failed" in text
     assert "and 25 more" in text
+
+
+def test_the_primary_hypothesis_of_further_responses_is_told(full: StudyView):
+    also = [effect for found in full.findings.responses[1:] for effect in found.effects if effect.key == "primary"]
+    text = " ".join(printed(full).split())
+    assert also
+    assert all(f"{effect.sentence} {str(effect.verdict).capitalize()}." in text for effect in also)

@@ -92,7 +92,8 @@ def _pairing(data: CellData) -> list[str]:
     if correlation is None:
         return []
     alike = "with the same seeds" if data.block == "seed" else f"of the same {data.block}"
-    return [f"Trials {alike} correlate by {correlation:.2f} (intraclass correlation)."]
+    shown = f"{correlation:.2f}".replace("-0.00", "0.00")
+    return [f"Trials {alike} correlate by {shown} (intraclass correlation)."]
 
 
 def _gain(data: CellData, primary: Draft | None) -> list[str]:
