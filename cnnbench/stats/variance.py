@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.stats import f as f_distribution
 
 from cnnbench.stats.effects.estimate import welch
 from cnnbench.stats.omnibus.within import complete_blocks
-from cnnbench.types import Refusal, VarianceBudget, VarianceComponent
+from cnnbench.types import Interval, Refusal, VarianceBudget, VarianceComponent
 
 if TYPE_CHECKING:
     from cnnbench.stats.effects.answers import Draft
@@ -48,15 +49,24 @@ def variance_budget(
         components.append(_examples(counts))
         mean_examples = float(np.nanmean(counts.num_KM))
     gain = None if analysed is None or primary is None else pairing_gain(analysed, primary)
-    return VarianceBudget(tuple(components), gain, mean_examples, population)
+    num, interval = (None, None) if gain is None else gain
+    return VarianceBudget(tuple(components), num, mean_examples, population, interval)
 
 
-def pairing_gain(data: CellData, primary: Draft) -> float | None:
-    """Return the variance of the primary effect without pairing over that with it; None for independent trials."""
+def pairing_gain(data: CellData, primary: Draft, level: float = 0.95) -> tuple[float, Interval] | None:
+    """Return the variance of the primary effect without pairing over that with it; None for independent trials.
+
+    The interval takes the two variances for independent, so that their ratio over the true one follows F with the
+    degrees of freedom of both (those of the unpaired one by Satterthwaite): what few seeds cannot tell shows in it.
+    """
     if not data.paired or primary.found is None or primary.weights_M is None:
         return None
     unpaired = welch(data, primary.weights_M, "")
-    return None if isinstance(unpaired, Refusal) else (unpaired.se / primary.found.se) ** 2
+    if isinstance(unpaired, Refusal):
+        return None
+    gain, tail = (unpaired.se / primary.found.se) ** 2, (1 - level) / 2
+    low, high = (gain / float(f_distribution.ppf(p, unpaired.df, primary.found.df)) for p in (1 - tail, tail))
+    return gain, Interval(low, high, level)
 
 
 def intraclass_correlation(data: CellData) -> float | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cnnbench.types.estimates import EstimatedMean
+    from cnnbench.types.estimates import EstimatedMean, Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class VarianceBudget:
     """Evaluated examples of a trial, where they are known."""
     population: str
     """What the findings generalise to, in a sentence."""
+    pairing_gain_interval: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,9 +70,12 @@ def variance_table(budget: VarianceBudget, unit: str, label: str) -> Table:
     if budget.mean_examples is not None:
         notes.append(f"Evaluated examples of a trial: {fmt.number(round(budget.mean_examples))} on average.")
     if budget.pairing_gain is not None:
-        notes.append(
-            f"Shared seeds are worth {budget.pairing_gain:.3g} times as many independent trials for the primary effect."
+        worth = (
+            f"Shared seeds are worth {budget.pairing_gain:.3g} times as many independent trials for the primary effect"
         )
+        if (interval := budget.pairing_gain_interval) is not None:
+            worth += f" ({fmt.percent(interval.level)} interval {interval.low:.2g} to {interval.high:.2g})"
+        notes.append(f"{worth}.")
     return make_table(f"Where the noise of {label} comes from.", columns, notes)
 
 

@@ -97,12 +97,16 @@ def _pairing(data: CellData) -> list[str]:
 
 
 def _gain(data: CellData, primary: Draft | None) -> list[str]:
-    gain = None if primary is None else pairing_gain(data, primary)
-    if gain is None:
+    found = None if primary is None else pairing_gain(data, primary)
+    if found is None:
         return []
+    gain, interval = found
     gained = f"{gain**0.5:.1f} times as large" if gain >= 1 else f"smaller ({gain**0.5:.2f} times)"
     ignored = "the pairing" if data.block == "seed" else f"that cells share the same {blocks_word(data)}"
-    return [f"Ignoring {ignored}, the standard error of the primary effect would be {gained}."]
+    sentence = f"Ignoring {ignored}, the standard error of the primary effect would be {gained}"
+    if interval.low < 1 < interval.high:
+        sentence += f"; so few {blocks_word(data)} do not tell whether that is a gain"
+    return [f"{sentence}."]
 
 
 def _fixed_block(data: CellData, primary: Draft | None) -> list[str]:

@@ -30,6 +30,9 @@ def test_the_gain_from_pairing_is_told(study: MakeStudy, simulate: Simulate):
     ratio = (by_regime.var().sum() / (by_regime["gradual"] - by_regime["none"]).var()) ** 0.5
     assert f"would be {ratio:.1f} times as large" in notes
     assert "correlate by 1.00" in notes
+    assert "do not tell" not in notes
+    alone = notes_of(study(simulate((REGIME,), lambda _: 0.7, sd=0.01, n=4), (REGIME,), primary=CONTRAST))
+    assert "; so few replicates do not tell whether that is a gain." in alone
 
 
 def test_unequal_spread_is_told_with_both_cells(study: MakeStudy, simulate: Simulate):
