@@ -126,7 +126,7 @@ def _sentence(item: Any, path: KeyPath, model: type[BaseModel]) -> str:
     """Return a sentence for a problem of any kind."""
     kind, context = item["type"], item.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"unknown key; {did_you_mean(str(path[-1]), _fields_at(path[:-1], model))}"
+        return f"unknown key; {_other_key(str(path[-1]), path[:-1], model)}"
     if kind == "missing":
         return "this key is required."
     if kind in ("value_error", "assertion_error"):
@@ -138,6 +138,13 @@ def _sentence(item: Any, path: KeyPath, model: type[BaseModel]) -> str:
     if expected is not None:
         return f"must be {expected}; got {_shown(item['input'])}."
     return f"{item['msg'][:1].lower()}{item['msg'][1:].rstrip('.')}; got {_shown(item['input'])}."
+
+
+def _other_key(key: str, path: KeyPath, model: type[BaseModel]) -> str:
+    """Return what somebody may have meant: a key of that name one table further down, or one that is written alike."""
+    known = sorted(_fields_at(path, model))
+    below = [f"{table}.{key}" for table in known if key in _fields_at((*path, table), model)]
+    return f"did you mean `{below[0]}`?" if below else did_you_mean(key, known)
 
 
 def _shown(value: object) -> str:

@@ -129,6 +129,12 @@ def test_an_unknown_key_is_told_with_the_nearest(complaints: Complaints, old: st
     assert complaints(old, new) == [expected]
 
 
+def test_a_key_that_stands_one_table_too_high_is_told_where_it_belongs(complaints: Complaints):
+    assert complaints("format = 1", "format = 1\nreplicates = 3") == [
+        "2:1 replicates: unknown key; did you mean `design.replicates`?"
+    ]
+
+
 def test_an_unknown_key_without_likeness_is_told_with_all_there_are(complaints: Complaints):
     assert complaints("0.2 }", "0.2, x = 1 }") == [
         "7:29 trial.split.x: unknown key; there is `groups`, `stratify`, `test`, `use`, `validation`."
