@@ -57,8 +57,9 @@ class Pace:
         measured = self._seconds.get(tuple(trial.cell.items()))
         if measured:
             return statistics.fmean(measured)
-        near = (self._known.get(_kind(self._device_type, trial.flops, larger)) for larger in (0, 1, -1))
-        return trial.flops / next((rate for rate in near if rate), _GUESSED_FLOPS_PER_S)
+        alike, larger, smaller = (self._known.get(_kind(self._device_type, trial.flops, step)) for step in (0, 1, -1))
+        # Smaller trials spend much of their time on other things: their rate says what this one reaches at least.
+        return trial.flops / (alike or larger or max(smaller or 0.0, _GUESSED_FLOPS_PER_S))
 
     def remember(self) -> None:
         """Leave what this run has measured to later ones."""

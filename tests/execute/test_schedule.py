@@ -118,6 +118,12 @@ def test_trials_take_as_long_as_others_of_their_cell_then_as_others_of_their_siz
     assert pace.seconds(first) == 5
 
 
+def test_small_trials_do_not_make_large_ones_look_slow():
+    assert Pace("cpu", {"cpu 1e9": 1e9}).seconds(a_trial(0, 1, 2e10)) == 1
+    assert Pace("cpu", {"cpu 1e9": 4e10}).seconds(a_trial(0, 1, 2e10)) == 0.5
+    assert Pace("cpu", {"cpu 1e11": 1e9, "cpu 1e9": 4e10}).seconds(a_trial(0, 1, 2e10)) == 20
+
+
 def test_what_a_run_measured_is_known_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CNNBENCH_CACHE", str(tmp_path))
     file = tmp_path / "rate.json"
