@@ -16,7 +16,7 @@ from cnnbench.stats.multiplicity import holm
 from cnnbench.stats.omnibus.heteroscedastic import ats, ats_obstacle
 from cnnbench.stats.omnibus.term_tests import f_row, type2_ss, type3_ss
 from cnnbench.stats.omnibus.within import complete_means, complete_replicates, within_test
-from cnnbench.stats.trials.cells import blocks_word, level_index, level_text, more_blocks
+from cnnbench.stats.trials.cells import NO_NOISE_REMEDY, blocks_word, level_index, level_text, more_blocks
 from cnnbench.stats.trials.models import term_basis, term_name, terms
 from cnnbench.types import Effect, Interval, Refusal
 
@@ -224,7 +224,7 @@ def _within_interaction(data: CellData, term: Term) -> Effect | Refusal:
 def _between_interaction(data: CellData, term: Term, setting: Setting) -> Effect | Refusal:
     if data.ss_within <= data.df_within * data.tiny**2:
         why = "Trials of the same cell do not differ at all, so there is no noise to hold it against."
-        return Refusal("", why, "Check that replicates have different seeds.")
+        return Refusal("", why, NO_NOISE_REMEDY)
     error = (data.ss_within, float(data.df_within))
     if data.complete:
         ss, df = type3_ss(data, term), term_basis(data, term).shape[1]

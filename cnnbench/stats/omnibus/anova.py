@@ -20,6 +20,7 @@ from cnnbench.stats.omnibus.term_tests import (
     type2_ss,
     type3_ss,
 )
+from cnnbench.stats.trials.cells import NO_NOISE_REMEDY
 from cnnbench.stats.trials.models import connected, term_name, terms
 from cnnbench.types import Refusal, TestRow, TestTable
 
@@ -42,7 +43,7 @@ def omnibus(data: CellData, alpha: float) -> Tables:
             Refusal(
                 "analysis of variance",
                 "Trials of the same cell do not differ at all, so there is no noise to hold the effects against.",
-                "Check that replicates have different seeds.",
+                NO_NOISE_REMEDY,
             )
         ]
     return _complete(data, alpha) if data.complete else _missing_cells(data, alpha)

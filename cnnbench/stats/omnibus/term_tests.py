@@ -14,6 +14,7 @@ from cnnbench.stats.omnibus.noncentral import (
     partial_omega_sq,
     partial_omega_sq_interval,
 )
+from cnnbench.stats.trials.cells import NO_NOISE_REMEDY
 from cnnbench.stats.trials.models import base_of, connected, design, lack_of_fit, rank, term_columns, term_name, terms
 from cnnbench.types import Refusal, TestRow, TestTable
 
@@ -100,7 +101,7 @@ def not_estimable(data: CellData, tested: list[str], *, main_only: bool = False)
             remedy = "Compare levels within a connected part, or run cells that link the parts."
         elif data.complete:
             why = f"Every {data.block} gives the same differences between cells, so there is no noise to test against."
-            remedy = "Check that replicates have different seeds."
+            remedy = NO_NOISE_REMEDY
         else:
             lacking.append(name)
             continue

@@ -32,7 +32,7 @@ from cnnbench.stats.power.seeds import (
     seeds_to_detect,
 )
 from cnnbench.stats.power.t_test import OneSampleT, WelchT, t_test
-from cnnbench.stats.trials.cells import level_text
+from cnnbench.stats.trials.cells import NO_NOISE_REMEDY, level_text
 from cnnbench.stats.trials.prepare import margin_for, scale_for
 from cnnbench.stats.words.seeds import seed_notes, seed_sentences
 from cnnbench.types import DesignPower, NoiseSource, PowerPoint, Refusal, SeedCount, SeedPlan, SeedRange
@@ -215,7 +215,7 @@ def _designs(case: _Case) -> tuple[DesignPower, ...] | Refusal:
     rounding = max(case.known.tiny, 1e-7 * case.known.source.sd)  # a variance of rounding errors, and its root
     if not all(test.unit > rounding for test in tests.values()):
         why = "Every seed gives the same value of it, so there is no noise to plan with."
-        return Refusal(case.hypothesis.label, why, "Check that replicates have different seeds.")
+        return Refusal(case.hypothesis.label, why, NO_NOISE_REMEDY)
     designs = [_design(case, test, paired=paired) for paired, test in tests.items()]
     points = _curve_seeds([design.seeds for design in designs], case.goal.replicates)
     return tuple(

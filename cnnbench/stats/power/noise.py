@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnnbench.stats.trials.cells import NO_NOISE_REMEDY
 from cnnbench.types import Refusal
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def no_noise(data: CellData, what: str) -> Refusal | None:
         return Refusal(what, why, "Run at least 2 seeds per cell (`--set design.replicates=3`).")
     if data.ss_within <= data.df_within * data.tiny**2:
         why = "Trials of the same cell do not differ at all, so there is no noise to plan with."
-        return Refusal(what, why, "Check that replicates have different seeds.")
+        return Refusal(what, why, NO_NOISE_REMEDY)
     return None
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 ROUNDING = 1e-14
 """A spread below this part of the largest response is taken for rounding error, not for noise."""
+NO_NOISE_REMEDY = (
+    "Over few examples, equal values happen by chance: add replicates; else check that they have different seeds."
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,7 @@ import numpy as np
 
 from cnnbench.stats.effects.estimate.value import Estimate
 from cnnbench.stats.omnibus.additive import additive_error
+from cnnbench.stats.trials.cells import NO_NOISE_REMEDY
 from cnnbench.stats.trials.models import design, orthonormal
 from cnnbench.types import Refusal
 
@@ -51,7 +52,7 @@ def pooled(data: CellData, weights_M: NDArray[np.float64], what: str) -> Estimat
         return Refusal(
             what,
             "Trials of the same cell do not differ at all, so there is no noise to hold it against.",
-            "Check that replicates have different seeds.",
+            NO_NOISE_REMEDY,
         )
     used_M = np.abs(weights_M) > 1e-12
     mse = data.ss_within / data.df_within

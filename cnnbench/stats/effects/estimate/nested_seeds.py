@@ -12,6 +12,7 @@ import numpy as np
 
 from cnnbench.stats.effects.estimate.shared_seeds import left_out
 from cnnbench.stats.effects.estimate.value import Estimate
+from cnnbench.stats.trials.cells import NO_NOISE_REMEDY
 from cnnbench.types import Refusal
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def split_plot(
         return Refusal(what, why, "Rerun the failed trials (`--retry-failed`) or add replicates to each whole plot.")
     if squares <= df * data.tiny**2:
         why = "The replicates of each whole plot give the same value, so there is no noise to test against."
-        return Refusal(what, why, "Check that replicates have different seeds.")
+        return Refusal(what, why, NO_NOISE_REMEDY)
     value = sum(plot.factor * float(plot.score_K.mean()) for plot in counted) + data.offset * float(weights_M.sum())
     part = np.array([plot.factor**2 for plot in counted]) / n
     where = f"the per-seed values of {n.sum()} replicates in {len(n)} whole plot{'s' if len(n) > 1 else ''}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnbench.stats.effects.estimate.value import Estimate
-from cnnbench.stats.trials.cells import block_word, blocks_word, more_blocks
+from cnnbench.stats.trials.cells import NO_NOISE_REMEDY, block_word, blocks_word, more_blocks
 from cnnbench.types import Refusal
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def paired(data: CellData, weights_M: NDArray[np.float64], what: str) -> Estimat
             what,
             f"All {n} {blocks_word(data)} give the same value, {scores_K.mean():.4g}, so there is no noise to test "
             "against.",
-            "Check that replicates have different seeds.",
+            NO_NOISE_REMEDY,
         )
     contrast = abs(float(weights_M.sum())) < 1e-9
     flip = sign_flip_p(scores_K) if contrast else None
