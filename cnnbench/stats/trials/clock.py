@@ -106,10 +106,11 @@ def _waiting(
         low, high = min(own, key=lambda key: own[key]), max(own, key=lambda key: own[key])
         if low != high and (levels is None or own[high] - own[low] > max(levels.values()) - min(levels.values())):
             levels = {low: own[low], high: own[high]}
-    cells = {cell: share(cell_N == cell) for cell in np.unique(cell_N).tolist()}
-    most = max(cells, key=lambda cell: cells[cell])
+    seconds_M = np.bincount(cell_N, seconds_N)
+    share_M = np.bincount(cell_N, waited_N) / np.where(seconds_M > 0, seconds_M, 1.0)
+    most = int(share_M.argmax())
     where = ", ".join(f"{name} {level_text(level)}" for name, level in grid(data.factors)[most].items())
-    return share(np.ones_like(kept_N[kept_N])), levels, {where: cells[most]} if where else None
+    return float(waited_N.sum() / seconds_N.sum()), levels, {where: float(share_M[most])} if where else None
 
 
 def clock_note(clock: Clock) -> str:

@@ -29,8 +29,6 @@ _DATASETS = ("dataset", "datasets")
 _EXAMPLES = ("example", "examples", "image", "images")
 _SEEDS = ("seed", "seeds", "replicate", "replicates", "run", "runs", "repetition")
 _ENVIRONMENT = "environment_key"
-_BLOCK_NAMES = frozenset({"seed", "replicate", "rep", "repeat", "repetition", "run", "fold", "split"})
-"""Columns that are called so often say which trials belong together."""
 RESERVED = ("trial_id", "replicate", "concurrent_trials", _ENVIRONMENT, "num_examples")
 """Columns that `AnalysisInput.trials` has beside factors and response."""
 
@@ -124,10 +122,9 @@ def _independence(table: CsvTable, asked: TableQuestion, cells: Sequence[object]
         return []
     remarks = ["No block was named, so all trials are taken as independent."]
     for name, values in table.columns.items():
-        shared = {
-            value for value in set(values) if len({c for c, v in zip(cells, values, strict=True) if v == value}) > 1
-        }
-        if name.casefold() in _BLOCK_NAMES and name not in asked.factors and shared:
+        if name.casefold() not in _SEEDS or name in asked.factors:
+            continue
+        if len(set(zip(cells, values, strict=True))) > len(set(values)):  # some value stands in several cells
             remarks.append(
                 f"The column {name} has the same values in several cells; if they mean the same {name}, the trials are "
                 f"not independent: name it with --block {name}."
